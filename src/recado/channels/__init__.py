@@ -1,0 +1,1 @@
+"""The ways to people: one contract in `base`, one adapter each."""

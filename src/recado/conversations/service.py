@@ -1,0 +1,152 @@
+"""Opening conversations, and writing what was said in them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from recado.channels.base import InboundMessage, Template
+from recado.clock import Clock
+from recado.conversations.repository import ConversationRepository
+from recado.conversations.window import opens_window
+from recado.db.models import Contact, Conversation, Delivery, Message
+from recado.merchants.account import Account
+from recado.text import clean_text, split_text
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Something to say to a person. `key` makes saying it again harmless.
+
+    `text` goes while the window is open, `template` when it is closed; at least one is given.
+    """
+
+    key: str
+    text: str | None
+    template: Template | None = None
+    buttons: Sequence[dict[str, str]] = ()
+    other_data: dict[str, Any] = field(default_factory=dict)
+    prompt: str | None = None
+    turn_id: int | None = None
+
+
+class ConversationService:
+    """One merchant's conversations, within one transaction that the caller commits."""
+
+    def __init__(self, session: AsyncSession, merchant_id: int, clock: Clock) -> None:
+        self.repository = ConversationRepository(session, merchant_id)
+        self._session = session
+        self._merchant_id = merchant_id
+        self._clock = clock
+
+    async def open(
+        self, account: Account, channel_user_id: str, phone: str | None, name: str | None
+    ) -> tuple[Contact, Conversation]:
+        """The person and their conversation on this account, made when they are new."""
+        found = await self.repository.by_channel_user(account.channel, channel_user_id)
+        if found is not None:
+            contact, conversation = found
+            if name and contact.name != name:
+                contact.name = name
+            if conversation.channel_account_id != account.id:
+                conversation.channel_account_id = account.id
+            return found
+        now = self._clock.now()
+        contact = Contact(
+            merchant_id=self._merchant_id,
+            channel=account.channel,
+            channel_user_id=channel_user_id,
+            phone=phone,
+            name=name,
+            created_at=now,
+        )
+        self._session.add(contact)
+        await self._session.flush()
+        conversation = Conversation(
+            merchant_id=self._merchant_id, contact_id=contact.id, channel_account_id=account.id, created_at=now
+        )
+        self._session.add(conversation)
+        await self._session.flush()
+        return contact, conversation
+
+    async def receive(self, account: Account, inbound: InboundMessage) -> Conversation:
+        """Write down what a person sent, once."""
+        name = clean_text(inbound.name)[:200] if inbound.name else None
+        _, conversation = await self.open(account, inbound.channel_user_id, inbound.phone, name)
+        key = f"in:{account.channel}:{account.id}:{inbound.provider_message_id}"
+        now = self._clock.now()
+        self._session.add(
+            Message(
+                merchant_id=self._merchant_id,
+                conversation_id=conversation.id,
+                role="user",
+                kind=inbound.kind,
+                text=clean_text(inbound.text),
+                key=key,
+                provider_message_id=inbound.provider_message_id,
+                quoted_provider_message_id=inbound.quoted_provider_message_id,
+                attachments=list(inbound.attachments),
+                other_data={},
+                created_at=now,
+            )
+        )
+        if opens_window(inbound.kind):
+            conversation.last_inbound_at = now
+        return conversation
+
+    async def instruct(self, conversation_id: int, key: str, text: str, other_data: dict[str, Any]) -> None:
+        """Leave an instruction that only the agent reads, once."""
+        if await self.repository.message_by_key(key) is None:
+            self._session.add(self._message(conversation_id, "assistant", "text", key, text, other_data))
+
+    async def say(self, conversation: Conversation, reply: Reply, text_limit: int) -> Message:
+        """Write a message to the person and the deliveries that carry it, once. The caller nudges them."""
+        existing = await self.repository.message_by_key(reply.key)
+        if existing is not None:
+            return existing
+        text = reply.text or (reply.template.text if reply.template else "")
+        kind = "text" if reply.text else "template"
+        message = self._message(conversation.id, "response", kind, reply.key, text, dict(reply.other_data))
+        message.prompt, message.turn_id = reply.prompt, reply.turn_id
+        self._session.add(message)
+        await self._session.flush()
+        parts: list[str | None] = [*split_text(reply.text, text_limit)] if reply.text else [None]
+        template = reply.template and {
+            "name": reply.template.name,
+            "language": reply.template.language,
+            "variables": dict(reply.template.variables),
+            "text": reply.template.text,
+        }
+        for number, part in enumerate(parts):
+            last = number == len(parts) - 1
+            self._session.add(
+                Delivery(
+                    merchant_id=self._merchant_id,
+                    conversation_id=conversation.id,
+                    message_id=message.id,
+                    channel_account_id=conversation.channel_account_id,
+                    part=number,
+                    text=part,
+                    # One template stands for the whole text, however many parts that has.
+                    template=template if number == 0 else None,
+                    buttons=list(reply.buttons) if last else [],
+                    due_at=self._clock.now(),
+                )
+            )
+        return message
+
+    def _message(
+        self, conversation_id: int, role: str, kind: str, key: str, text: str, other_data: dict[str, Any]
+    ) -> Message:
+        return Message(
+            merchant_id=self._merchant_id,
+            conversation_id=conversation_id,
+            role=role,
+            kind=kind,
+            text=text,
+            key=key,
+            attachments=[],
+            other_data=other_data,
+            created_at=self._clock.now(),
+        )

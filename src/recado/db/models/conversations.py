@@ -1,0 +1,118 @@
+"""People, their threads, and what was said and sent in them."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from recado.db.base import Base, UtcDateTime
+
+
+class Contact(Base):
+    """A person on a channel. The phone number is an attribute and may be missing."""
+
+    __tablename__ = "contacts"
+    __table_args__ = (UniqueConstraint("merchant_id", "channel", "channel_user_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    merchant_id: Mapped[int] = mapped_column(ForeignKey("merchants.id"))
+    channel: Mapped[str]
+    channel_user_id: Mapped[str]
+    phone: Mapped[str | None] = mapped_column(index=True)
+    name: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Conversation(Base):
+    """The endless thread between one contact and one merchant on one channel."""
+
+    __tablename__ = "conversations"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    merchant_id: Mapped[int] = mapped_column(ForeignKey("merchants.id"), index=True)
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contacts.id"), unique=True)
+    channel_account_id: Mapped[int] = mapped_column(ForeignKey("channel_accounts.id"))
+    language: Mapped[str | None]
+    summary: Mapped[str] = mapped_column(Text, default="")
+    summarised_through: Mapped[int] = mapped_column(default=0)
+    """The id of the last message that `summary` covers."""
+    last_inbound_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When the person last wrote: WhatsApp's window is open for 24 hours from then."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Message(Base):
+    """One row of a conversation. Role: `user`, `response`, `assistant` or `admin`."""
+
+    __tablename__ = "messages"
+    __table_args__ = (
+        UniqueConstraint("merchant_id", "key"),
+        Index("ix_messages_conversation_id_id", "conversation_id", "id"),
+        Index(
+            "ix_messages_pending",
+            "conversation_id",
+            postgresql_where=text("role = 'user' AND turn_id IS NULL"),
+            sqlite_where=text("role = 'user' AND turn_id IS NULL"),
+        ),
+        Index("ix_messages_turn_id", "turn_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    merchant_id: Mapped[int] = mapped_column(ForeignKey("merchants.id"))
+    conversation_id: Mapped[int] = mapped_column(ForeignKey("conversations.id"))
+    role: Mapped[str]
+    kind: Mapped[str] = mapped_column(default="text")
+    text: Mapped[str] = mapped_column(Text)
+    key: Mapped[str]
+    """Makes writing it again harmless: an inbound message's provider id, an outbound one's turn and step."""
+    provider_message_id: Mapped[str | None]
+    quoted_provider_message_id: Mapped[str | None]
+    attachments: Mapped[list[dict[str, Any]]]
+    other_data: Mapped[dict[str, Any]]
+    prompt: Mapped[str | None]
+    """The prompt that produced it: its name and the first 12 hex digits of its SHA-256."""
+    turn_id: Mapped[int | None] = mapped_column(ForeignKey("turns.id"))
+    """The turn that answers (an inbound message) or made it (an outbound one)."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Delivery(Base):
+    """One outbound send. State: pending, sending, sent, delivered, read, failed."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        UniqueConstraint("message_id", "part"),
+        Index(
+            "ix_deliveries_unsent",
+            "conversation_id",
+            "id",
+            postgresql_where=text("state IN ('pending', 'sending')"),
+            sqlite_where=text("state IN ('pending', 'sending')"),
+        ),
+        Index("ix_deliveries_provider_message_id", "provider_message_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    merchant_id: Mapped[int] = mapped_column(ForeignKey("merchants.id"))
+    conversation_id: Mapped[int] = mapped_column(ForeignKey("conversations.id"))
+    message_id: Mapped[int] = mapped_column(ForeignKey("messages.id"))
+    channel_account_id: Mapped[int] = mapped_column(ForeignKey("channel_accounts.id"))
+    part: Mapped[int] = mapped_column(default=0)
+    state: Mapped[str] = mapped_column(default="pending")
+    text: Mapped[str | None] = mapped_column(Text)
+    """Free text, for an open window. None: this may only go as its template."""
+    template: Mapped[dict[str, Any] | None]
+    """{name, language, variables}, for a closed window. None: there is no way outside it."""
+    buttons: Mapped[list[dict[str, Any]]]
+    sent_as: Mapped[str | None]
+    """`text` or `template`, decided at the moment of sending."""
+    provider_message_id: Mapped[str | None]
+    provider_code: Mapped[str | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    attempts: Mapped[int] = mapped_column(default=0)
+    claimed_by: Mapped[str | None]
+    """The process that is sending it."""
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    sending_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

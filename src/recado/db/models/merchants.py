@@ -1,0 +1,54 @@
+"""The tenant and what is configured for it."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from recado.db.base import Base, EncryptedJSON, UtcDateTime
+
+
+class Merchant(Base):
+    """The tenant. `sub_domain` is its name in the conversation API."""
+
+    __tablename__ = "merchants"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    sub_domain: Mapped[str] = mapped_column(unique=True)
+    local_id: Mapped[str | None]
+    bot_id: Mapped[str | None]
+    language: Mapped[str] = mapped_column(default="es")
+    timezone: Mapped[str] = mapped_column(default="UTC")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ChannelAccount(Base):
+    """One address of a merchant on one channel, with its own credentials."""
+
+    __tablename__ = "channel_accounts"
+    __table_args__ = (UniqueConstraint("channel", "address"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    merchant_id: Mapped[int] = mapped_column(ForeignKey("merchants.id"), index=True)
+    channel: Mapped[str]
+    address: Mapped[str]
+    credentials: Mapped[dict[str, Any]] = mapped_column(EncryptedJSON)
+    templates: Mapped[dict[str, Any]]
+    """Provider ids of approved templates: {template name: id, or {language: id}}."""
+    active: Mapped[bool] = mapped_column(default=True)
+
+
+class MerchantUser(Base):
+    """A member of the merchant's staff. Inactive once the merchant's YAML no longer names them."""
+
+    __tablename__ = "merchant_users"
+    __table_args__ = (UniqueConstraint("merchant_id", "phone"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    merchant_id: Mapped[int] = mapped_column(ForeignKey("merchants.id"))
+    name: Mapped[str]
+    phone: Mapped[str]
+    types: Mapped[list[str]]
+    active: Mapped[bool] = mapped_column(default=True)

@@ -1,0 +1,68 @@
+"""What providers delivered, and the agent's handling of it."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, LargeBinary, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from recado.db.base import Base, UtcDateTime
+
+
+class InboxEvent(Base):
+    """One thing that a provider delivered, stored before it is acknowledged.
+
+    State: `received`; then `done` (a message row or a status holds it), `unrouted` (no such channel account) or
+    `dead` (could not be read).
+    """
+
+    __tablename__ = "inbox_events"
+    __table_args__ = (
+        UniqueConstraint("channel", "address", "provider_event_id"),
+        Index(
+            "ix_inbox_events_received",
+            "id",
+            postgresql_where=text("state = 'received'"),
+            sqlite_where=text("state = 'received'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    channel: Mapped[str]
+    address: Mapped[str]
+    """The channel account's address, as the provider named it."""
+    provider_event_id: Mapped[str]
+    payload: Mapped[bytes] = mapped_column(LargeBinary)
+    state: Mapped[str] = mapped_column(default="received")
+    error: Mapped[str | None] = mapped_column(Text)
+    merchant_id: Mapped[int | None] = mapped_column(ForeignKey("merchants.id"))
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Turn(Base):
+    """The agent's handling of all that a conversation has received since the last turn. State: running, done, failed."""
+
+    __tablename__ = "turns"
+    __table_args__ = (
+        # At most one turn at a time per conversation, whoever tries.
+        Index(
+            "ix_turns_running",
+            "conversation_id",
+            unique=True,
+            postgresql_where=text("state = 'running'"),
+            sqlite_where=text("state = 'running'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    merchant_id: Mapped[int] = mapped_column(ForeignKey("merchants.id"))
+    conversation_id: Mapped[int] = mapped_column(ForeignKey("conversations.id"), index=True)
+    state: Mapped[str] = mapped_column(default="running")
+    draft: Mapped[int] = mapped_column(default=1)
+    """Counts up each time that the draft is dropped because new messages arrived meanwhile."""
+    failures: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str | None] = mapped_column(Text)
+    claimed_by: Mapped[str | None]
+    """The process that runs it, until `claimed_until`."""
+    claimed_until: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

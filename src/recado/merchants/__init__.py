@@ -1,0 +1,1 @@
+"""Merchants, their channel accounts and staff, and `apply` of YAML."""

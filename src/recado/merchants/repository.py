@@ -1,0 +1,66 @@
+"""All SQL about merchants and what is configured for them."""
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from recado.db.models import ChannelAccount, Merchant, MerchantUser
+from recado.merchants.account import Account
+
+
+async def find_account(session: AsyncSession, channel: str, address: str) -> Account | None:
+    """The active account at this address. This is how a merchant is found, so it cannot be scoped by one."""
+    row = await session.scalar(
+        select(ChannelAccount).where(
+            ChannelAccount.channel == channel, ChannelAccount.address == address, ChannelAccount.active
+        )
+    )
+    return row and to_account(row)
+
+
+async def find_accounts(session: AsyncSession, channel: str) -> list[Account]:
+    """Every active account of a channel, of all merchants."""
+    query = select(ChannelAccount).where(ChannelAccount.channel == channel, ChannelAccount.active)
+    return [to_account(row) for row in await session.scalars(query.order_by(ChannelAccount.id))]
+
+
+def to_account(row: ChannelAccount) -> Account:
+    """The row as channels see it."""
+    return Account(row.id, row.merchant_id, row.channel, row.address, row.credentials, row.templates)
+
+
+class MerchantRepository:
+    """One merchant's configuration."""
+
+    def __init__(self, session: AsyncSession, merchant_id: int) -> None:
+        self._session = session
+        self._merchant_id = merchant_id
+
+    async def get(self) -> Merchant:
+        """The merchant."""
+        return await self._session.get_one(Merchant, self._merchant_id)
+
+    async def account(self, account_id: int) -> Account:
+        """One of the merchant's accounts."""
+        query = select(ChannelAccount).where(
+            ChannelAccount.merchant_id == self._merchant_id, ChannelAccount.id == account_id
+        )
+        return to_account((await self._session.scalars(query)).one())
+
+    async def first_account(self) -> Account | None:
+        """The merchant's first active account."""
+        query = select(ChannelAccount).where(ChannelAccount.merchant_id == self._merchant_id, ChannelAccount.active)
+        row = await self._session.scalar(query.order_by(ChannelAccount.id).limit(1))
+        return row and to_account(row)
+
+    async def staff(self) -> list[MerchantUser]:
+        """The active staff."""
+        query = select(MerchantUser).where(MerchantUser.merchant_id == self._merchant_id, MerchantUser.active)
+        return list(await self._session.scalars(query.order_by(MerchantUser.id)))
+
+    async def staff_by_phone(self, phone: str) -> MerchantUser | None:
+        """The active member of staff with this phone number."""
+        return await self._session.scalar(
+            select(MerchantUser).where(
+                MerchantUser.merchant_id == self._merchant_id, MerchantUser.active, MerchantUser.phone == phone
+            )
+        )

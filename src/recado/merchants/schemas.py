@@ -1,0 +1,104 @@
+"""The format of `recado apply`: merchants as code."""
+
+from typing import Annotated, Any, Literal, Self
+
+import phonenumbers
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from zoneinfo import available_timezones
+
+
+def e164(phone: str) -> str:
+    """A phone number in E.164 form. Raises ValueError where it cannot be one."""
+    try:
+        number = phonenumbers.parse(phone, None)
+    except phonenumbers.NumberParseException:
+        raise ValueError(f"{phone!r} is no phone number in E.164 form, such as +51900000001") from None
+    if not phonenumbers.is_possible_number(number):
+        raise ValueError(f"{phone!r} is no possible phone number")
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _known_timezone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"{name!r} is no time zone, such as America/Lima")
+    return name
+
+
+Phone = Annotated[str, AfterValidator(e164)]
+Text = Annotated[str, Field(min_length=1, max_length=20_000)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+
+class ChannelSpec(_Strict):
+    """One channel account. `templates` maps a template's name to the provider's id, or to one id for each language."""
+
+    kind: Literal["simulator", "twilio"]
+    address: Phone
+    account_sid: str | None = Field(None, pattern=r"^AC[0-9a-fA-F]{32}$")
+    auth_token: str | None = Field(None, min_length=8)
+    templates: dict[str, str | dict[str, str]] = {}
+
+    @model_validator(mode="after")
+    def _has_credentials(self) -> Self:
+        if self.kind == "twilio" and not (self.account_sid and self.auth_token):
+            raise ValueError("a twilio channel needs account_sid and auth_token")
+        return self
+
+    @property
+    def credentials(self) -> dict[str, Any]:
+        """What is encrypted at rest."""
+        return self.model_dump(include={"account_sid", "auth_token"}, exclude_none=True)
+
+
+class StaffSpec(_Strict):
+    """One member of the staff."""
+
+    name: Text
+    phone: Phone
+    types: list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]] = Field(min_length=1)
+
+
+class DocumentSpec(_Strict):
+    """One piece of knowledge."""
+
+    category: Literal["faq", "support_classification"]
+    title: Text
+    content: Text
+
+
+class MerchantSpec(_Strict):
+    """One merchant, whole."""
+
+    name: Text
+    sub_domain: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    local_id: str | None = None
+    bot_id: str | None = None
+    language: str = Field("es", pattern=r"^[a-z]{2}$")
+    timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
+    channels: list[ChannelSpec] = Field(min_length=1)
+    staff: list[StaffSpec] = []
+    documents: list[DocumentSpec] = []
+
+
+class MerchantsFile(_Strict):
+    """A whole YAML file."""
+
+    merchants: list[MerchantSpec] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _no_doubles(self) -> Self:
+        _unique("sub_domain", [merchant.sub_domain for merchant in self.merchants])
+        _unique("channel", [f"{c.kind} {c.address}" for m in self.merchants for c in m.channels])
+        for merchant in self.merchants:
+            _unique(f"staff phone of {merchant.sub_domain}", [person.phone for person in merchant.staff])
+            _unique(f"document of {merchant.sub_domain}", [f"{d.category} {d.title}" for d in merchant.documents])
+        return self
+
+
+def _unique(what: str, values: list[str]) -> None:
+    doubles = {value for value in values if values.count(value) > 1}
+    if doubles:
+        raise ValueError(f"the same {what} stands here twice: {', '.join(sorted(doubles))}")

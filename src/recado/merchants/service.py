@@ -1,0 +1,184 @@
+"""Applying merchants from YAML: idempotent, all or nothing, and strict about what it reads."""
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from recado.clock import Clock
+from recado.db.models import ChannelAccount, Document, Merchant, MerchantUser
+from recado.errors import ConfigurationError
+from recado.merchants.schemas import DocumentSpec, MerchantsFile, MerchantSpec
+from recado.text import fold
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+YAML_SOURCE = "yaml"
+
+
+@dataclass
+class Applied:
+    """What an `apply` changed, one line each."""
+
+    lines: list[str] = field(default_factory=list)
+
+
+def read_merchants(path: Path) -> MerchantsFile:
+    """Read and check a YAML file. Raises ConfigurationError, each problem with its line and reason."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
+    try:
+        root = yaml.compose(text)
+        data = _fill(yaml.safe_load(text))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigurationError(f"{path}:{line}: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    try:
+        return MerchantsFile.model_validate(data)
+    except ValidationError as error:
+        problems = [
+            f"{path}:{_line(root, found['loc'])}: {'.'.join(map(str, found['loc'])) or 'file'}: {found['msg']}"
+            for found in error.errors()
+        ]
+        raise ConfigurationError("\n".join(problems)) from None
+
+
+def _fill(value: Any) -> Any:
+    """Put environment variables where the file says `${NAME}`."""
+    if isinstance(value, dict):
+        return {key: _fill(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_fill(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    missing = [name for name in _VARIABLE.findall(value) if name not in os.environ]
+    if missing:
+        raise ConfigurationError(f"set the environment variable {missing[0]}: the file refers to it")
+    return _VARIABLE.sub(lambda match: os.environ[match[1]], value)
+
+
+def _line(node: yaml.Node | None, location: tuple[Any, ...]) -> int:
+    """The line of the file that a validation error's location points to, as near as the file has it."""
+    line = 1
+    for step in location:
+        found: tuple[yaml.Node, yaml.Node] | None = None
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == step), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            found = (node.value[step], node.value[step])
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
+
+
+async def apply_merchants(session: AsyncSession, clock: Clock, file: MerchantsFile) -> Applied:
+    """Make the database say what the file says. What the file no longer names is deactivated (accounts, staff) or
+    removed (documents that came from a file); answered questions stay. Raises ConfigurationError.
+    """
+    applied = Applied()
+    for spec in file.merchants:
+        merchant = await _apply_merchant(session, clock, spec, applied)
+        await _apply_channels(session, merchant, spec, applied)
+        await _apply_staff(session, merchant, spec, applied)
+        await _apply_documents(session, clock, merchant, spec.documents, applied)
+    return applied
+
+
+def _update(row: object, values: dict[str, Any]) -> bool:
+    changed = {name: value for name, value in values.items() if getattr(row, name) != value}
+    for name, value in changed.items():
+        setattr(row, name, value)
+    return bool(changed)
+
+
+async def _apply_merchant(session: AsyncSession, clock: Clock, spec: MerchantSpec, applied: Applied) -> Merchant:
+    values = spec.model_dump(include={"name", "local_id", "bot_id", "language", "timezone"})
+    merchant = await session.scalar(select(Merchant).where(Merchant.sub_domain == spec.sub_domain))
+    if merchant is None:
+        merchant = Merchant(sub_domain=spec.sub_domain, created_at=clock.now(), **values)
+        session.add(merchant)
+        await session.flush()
+        applied.lines.append(f"merchant {spec.sub_domain}: created")
+    elif _update(merchant, values):
+        applied.lines.append(f"merchant {spec.sub_domain}: changed")
+    return merchant
+
+
+async def _apply_channels(session: AsyncSession, merchant: Merchant, spec: MerchantSpec, applied: Applied) -> None:
+    named = {(channel.kind, channel.address) for channel in spec.channels}
+    for channel in spec.channels:
+        row = await session.scalar(
+            select(ChannelAccount).where(
+                ChannelAccount.channel == channel.kind, ChannelAccount.address == channel.address
+            )
+        )
+        values = {"credentials": channel.credentials, "templates": channel.templates, "active": True}
+        if row is None:
+            session.add(ChannelAccount(merchant_id=merchant.id, channel=channel.kind, address=channel.address, **values))
+            applied.lines.append(f"channel {channel.kind} {channel.address}: created")
+        elif row.merchant_id != merchant.id:
+            raise ConfigurationError(f"{channel.kind} {channel.address} belongs to another merchant already")
+        elif _update(row, values):
+            applied.lines.append(f"channel {channel.kind} {channel.address}: changed")
+    await session.flush()
+    for row in await session.scalars(select(ChannelAccount).where(ChannelAccount.merchant_id == merchant.id)):
+        if (row.channel, row.address) not in named and _update(row, {"active": False}):
+            applied.lines.append(f"channel {row.channel} {row.address}: deactivated")
+
+
+async def _apply_staff(session: AsyncSession, merchant: Merchant, spec: MerchantSpec, applied: Applied) -> None:
+    query = select(MerchantUser).where(MerchantUser.merchant_id == merchant.id)
+    present = {row.phone: row for row in await session.scalars(query)}
+    for person in spec.staff:
+        values = {"name": person.name, "types": person.types, "active": True}
+        row = present.pop(person.phone, None)
+        if row is None:
+            session.add(MerchantUser(merchant_id=merchant.id, phone=person.phone, **values))
+            applied.lines.append(f"staff {person.name}: created")
+        elif _update(row, values):
+            applied.lines.append(f"staff {person.name}: changed")
+    for row in present.values():
+        if _update(row, {"active": False}):
+            applied.lines.append(f"staff {row.name}: deactivated")
+
+
+async def _apply_documents(
+    session: AsyncSession, clock: Clock, merchant: Merchant, specs: list[DocumentSpec], applied: Applied
+) -> None:
+    query = select(Document).where(Document.merchant_id == merchant.id, Document.source == YAML_SOURCE)
+    present = {row.key: row for row in await session.scalars(query)}
+    for spec in specs:
+        key = f"{YAML_SOURCE}:{spec.category}:{spec.title}"
+        row = present.pop(key, None)
+        values = {"title": spec.title, "content": spec.content, "search_text": fold(f"{spec.title}\n{spec.content}")}
+        if row is None:
+            now = clock.now()
+            session.add(
+                Document(
+                    merchant_id=merchant.id,
+                    key=key,
+                    category=spec.category,
+                    source=YAML_SOURCE,
+                    created_at=now,
+                    updated_at=now,
+                    **values,
+                )
+            )
+            applied.lines.append(f"document {spec.title}: created")
+        elif _update(row, values):
+            row.updated_at = clock.now()
+            applied.lines.append(f"document {spec.title}: changed")
+    if present:
+        gone = [row.id for row in present.values()]
+        await session.execute(delete(Document).where(Document.merchant_id == merchant.id, Document.id.in_(gone)))
+        applied.lines.extend(f"document {row.title}: removed" for row in present.values())

@@ -1,0 +1,74 @@
+"""Settings, read from the environment and `.env`. `.env.example` holds one commented line for each."""
+
+from functools import lru_cache
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEVELOPMENT_SECRET = "recado-development-secret"  # noqa: S105 - production refuses it
+
+
+class Settings(BaseSettings):
+    """Each field is an environment variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore")
+
+    environment: Literal["development", "production"] = "development"
+    database_url: str = "sqlite+aiosqlite:///data/recado.db"
+    checkpoint_url: str = "sqlite:///data/checkpoints.db"
+    queue_url: str = "memory://"
+
+    model_provider: Literal["openai", "demo", ""] = ""
+    openai_api_key: str = ""
+    openai_base_url: str = ""
+    chat_model: str = "gpt-4.1"
+    classifier_model: str = "gpt-4.1"
+    localizer_model: str = "gpt-4.1-mini"
+    model_timeout_seconds: float = Field(default=30.0, gt=0)
+    model_retries: int = Field(default=2, ge=0)
+
+    public_base_url: str = "http://127.0.0.1:8000"
+    twilio_api_base_url: str = ""
+    provider_timeout_seconds: float = Field(default=15.0, gt=0)
+
+    secret_key: str = DEVELOPMENT_SECRET
+
+    turn_quiet_seconds: float = Field(default=1.0, ge=0)
+    history_window: int = Field(default=30, ge=4)
+    worker_concurrency: int = Field(default=64, ge=1)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @model_validator(mode="after")
+    def _choose_provider(self) -> Self:
+        if not self.model_provider:
+            self.model_provider = "openai" if self.openai_api_key else "demo"
+        return self
+
+    @property
+    def production(self) -> bool:
+        """Whether defaults that only suit a developer's machine must be refused."""
+        return self.environment == "production"
+
+    def problems(self) -> list[str]:
+        """What must be mended before this configuration can serve; each names its remedy. Empty when fine."""
+        found = []
+        if self.model_provider == "openai" and not self.openai_api_key:
+            found.append("MODEL_PROVIDER=openai needs OPENAI_API_KEY; set it, or MODEL_PROVIDER=demo")
+        if not self.production:
+            return found
+        if self.secret_key == DEVELOPMENT_SECRET or len(self.secret_key) < 32:
+            found.append(
+                "SECRET_KEY must be your own and at least 32 characters in production; make one with: openssl rand -hex 32"
+            )
+        if self.model_provider == "demo":
+            found.append("the demo model cannot serve in production; set OPENAI_API_KEY")
+        if not self.public_base_url.startswith("https://"):
+            found.append("PUBLIC_BASE_URL must be the https:// address that providers call and sign")
+        return found
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings()
