@@ -49,6 +49,17 @@ class ConversationRepository:
         ).one_or_none()
         return row and (row[0], row[1])
 
+    async def by_contact(self, contact_id: int) -> tuple[Contact, Conversation] | None:
+        """A person by their contact id, and their conversation."""
+        row = (
+            await self.session.execute(
+                select(Contact, Conversation)
+                .join(Conversation, Conversation.contact_id == Contact.id)
+                .where(Contact.merchant_id == self.merchant_id, Contact.id == contact_id)
+            )
+        ).one_or_none()
+        return row and (row[0], row[1])
+
     async def history(self, conversation_id: int, after_id: int, limit: int) -> list[Message]:
         """The last `limit` messages after `after_id`, oldest first."""
         query = (
@@ -124,6 +135,14 @@ class ConversationRepository:
             .returning(Delivery.id)
         )
         return done.scalar() is not None
+
+    async def find_delivery(self, provider_message_id: str, delivery_id: int | None) -> Delivery | None:
+        """The delivery that a status is about: by our own id where the provider gave it back, else by the provider's."""
+        if delivery_id is not None:
+            mine = Delivery.id == delivery_id
+        else:
+            mine = Delivery.provider_message_id == provider_message_id
+        return await self.session.scalar(select(Delivery).where(Delivery.merchant_id == self.merchant_id, mine))
 
     async def known_provider_ids(self, provider_message_ids: Sequence[str]) -> set[str]:
         """Which of these provider ids a delivery already has."""

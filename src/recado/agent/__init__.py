@@ -1,0 +1,1 @@
+"""The language model behind one small interface, and the contract of the compiled graph."""

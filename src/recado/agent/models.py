@@ -1,0 +1,115 @@
+"""Calling the language model: which one serves a task, what is plain about its answer, and how it fails."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypedDict, TypeVar, cast
+
+import openai
+from langchain_core.exceptions import OutputParserException
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_openai import ChatOpenAI
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from recado.agent.demo import DemoChatModel
+from recado.errors import ModelError
+from recado.settings import Settings
+
+Message = Mapping[str, Any]
+"""A chat message as plain data: {role: system|user|assistant|tool, content, tool_calls?, tool_call_id?}."""
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+INVALID_ARGUMENTS = "__invalid__"
+"""The key under which a tool call carries arguments that were no JSON object."""
+
+
+class ToolCall(TypedDict):
+    """One call of a tool by the model."""
+
+    id: str
+    name: str
+    args: dict[str, Any]
+
+
+class Answer(TypedDict):
+    """What the model said: text, calls of tools, or both; either may be empty."""
+
+    content: str
+    tool_calls: list[ToolCall]
+
+
+class Models:
+    """The models of each task. A setting names several, separated by commas: the first that still exists serves."""
+
+    def __init__(self, settings: Settings, on_withdrawn: Callable[[str], Awaitable[None]]) -> None:
+        self._settings = settings
+        self._on_withdrawn = on_withdrawn
+        self._made: dict[tuple[str, str], BaseChatModel] = {}
+        self._withdrawn: set[str] = set()
+
+    async def chat(self, task: str, messages: Sequence[Message], tools: Sequence[type[BaseModel]] = ()) -> Answer:
+        """One answer to a conversation. Raises ModelError when the model cannot be reached."""
+
+        def bind(model: BaseChatModel) -> Any:
+            return model.bind_tools(list(tools)) if tools else model
+
+        return _plain(cast(AIMessage, await self._call(task, messages, bind)))
+
+    async def structured(self, task: str, messages: Sequence[Message], schema: type[Schema]) -> Schema:
+        """An answer in the shape of `schema`. Raises ModelError, also when the answer has another shape."""
+        answer = await self._call(task, messages, lambda model: model.with_structured_output(schema))
+        if not isinstance(answer, schema):
+            raise ModelError(f"the model gave no {schema.__name__}")
+        return answer
+
+    async def _call(self, task: str, messages: Sequence[Message], bind: Callable[[BaseChatModel], Any]) -> Any:
+        for name in self._names(task):
+            try:
+                return await bind(self._model(task, name)).ainvoke([dict(message) for message in messages])
+            except openai.NotFoundError as error:
+                self._withdrawn.add(name)
+                await self._on_withdrawn(f"{name} is not offered any more, the next one serves {task}: {error}")
+            except (openai.OpenAIError, OutputParserException, ValidationError, ValueError, IndexError) as error:
+                raise ModelError(f"{name}: {type(error).__name__}: {error}") from error
+        raise ModelError(f"no model is left for {task}: name one that the provider offers in the settings")
+
+    def _names(self, task: str) -> list[str]:
+        settings = self._settings
+        if settings.model_provider == "demo":
+            return ["demo"]
+        chosen = {
+            "localise": settings.localizer_model,
+            "summarise": settings.localizer_model,
+            "classify": settings.classifier_model,
+        }.get(task, settings.chat_model)
+        names = [name.strip() for name in chosen.split(",") if name.strip()]
+        return [name for name in names if name not in self._withdrawn]
+
+    def _model(self, task: str, name: str) -> BaseChatModel:
+        if (task, name) not in self._made:
+            self._made[task, name] = self._make(task, name)
+        return self._made[task, name]
+
+    def _make(self, task: str, name: str) -> BaseChatModel:
+        if name == "demo":
+            return DemoChatModel(task=task)
+        settings = self._settings
+        return ChatOpenAI(
+            model=name,
+            temperature=0.2,
+            api_key=SecretStr(settings.openai_api_key),
+            base_url=settings.openai_base_url or None,
+            timeout=settings.model_timeout_seconds,
+            max_retries=settings.model_retries,
+        )
+
+
+def _plain(message: AIMessage) -> Answer:
+    calls = [
+        ToolCall(id=call["id"] or f"call-{number}", name=call["name"], args=dict(call["args"]))
+        for number, call in enumerate(message.tool_calls)
+    ]
+    for number, broken in enumerate(message.invalid_tool_calls):
+        args = {INVALID_ARGUMENTS: str(broken["args"])}
+        calls.append(ToolCall(id=broken["id"] or f"broken-{number}", name=broken["name"] or "?", args=args))
+    return Answer(content=str(message.text).strip(), tool_calls=calls)

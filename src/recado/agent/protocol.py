@@ -1,0 +1,39 @@
+"""What the turn sees of the compiled conversation graph."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class AgentReply:
+    """What the graph wants said."""
+
+    text: str
+    prompt: str | None
+    other_data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentResult:
+    """What came of a run. `acted`: a tool has done something, so the run cannot be dropped."""
+
+    replies: list[AgentReply]
+    acted: bool
+    language: str | None
+    summary: str | None
+    summarised_through: int | None
+
+
+class Agent(Protocol):
+    """The conversation graph, with its checkpoints."""
+
+    async def run(self, conversation_id: int, run_key: str, given: dict[str, Any]) -> AgentResult:
+        """Run a turn, or go on with it where its last checkpoint is. `run_key` names this draft of this turn.
+
+        Raises ModelError when the model cannot be reached.
+        """
+        ...
+
+    async def prune(self, conversation_id: int) -> None:
+        """Forget all checkpoints of the conversation but the last."""
+        ...

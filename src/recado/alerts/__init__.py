@@ -1,0 +1,1 @@
+"""Alerts: what the team must know."""

@@ -1,0 +1,1 @@
+"""Template messages: their texts in each language, and filling them in."""

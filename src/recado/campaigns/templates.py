@@ -1,0 +1,82 @@
+"""The templates that Recado sends outside the 24-hour window.
+
+Each provider approves them under these names; a variable is `{{name}}`, and the order in which a text first names its
+variables is that of the provider's numbered ones. No text begins or ends with a variable and no two stand side by side:
+WhatsApp refuses such templates.
+"""
+
+import re
+from collections.abc import Mapping
+
+from recado.channels.base import Template
+from recado.errors import InvalidInput
+from recado.text import shorten
+
+QUESTION_REQUEST = "merchant_user_question_request"
+QUESTION_ANSWER = "merchant_user_question_answer"
+NOTIFICATION_CLOSED = "merchant_user_notification_closed"
+
+RENDERED_LIMIT = 1_024
+"""The longest body that WhatsApp takes once the variables are filled in."""
+
+DEFAULT_LANGUAGE = "en"
+
+TEXTS: Mapping[str, Mapping[str, str]] = {
+    QUESTION_REQUEST: {
+        "es": "Consulta {{notification_id}} de un cliente ({{lead_phone}}): «{{question}}». "
+        "Responde citando este mensaje y le llevaremos tu respuesta.",
+        "en": "Question {{notification_id}} from a customer ({{lead_phone}}): “{{question}}”. "
+        "Reply by quoting this message and we will take your answer to them.",
+        "pt": "Pergunta {{notification_id}} de um cliente ({{lead_phone}}): “{{question}}”. "
+        "Responda citando esta mensagem e levaremos a sua resposta.",
+        "fr": "Question {{notification_id}} d’un client ({{lead_phone}}) : « {{question}} ». "
+        "Répondez en citant ce message et nous lui porterons votre réponse.",
+    },
+    QUESTION_ANSWER: {
+        "es": "Gracias por esperar, {{lead_name}}. El equipo dice: «{{answer}}». Si necesitas algo más, escríbenos.",
+        "en": "Thank you for waiting, {{lead_name}}. The team says “{{answer}}”. Write to us if you need anything else.",
+        "pt": "Obrigado por esperar, {{lead_name}}. A equipe diz: “{{answer}}”. Se precisar de algo mais, escreva para nós.",
+        "fr": "Merci d’avoir patienté, {{lead_name}}. L’équipe répond : « {{answer}} ». "
+        "Écrivez-nous si vous avez besoin d’autre chose.",
+    },
+    NOTIFICATION_CLOSED: {
+        "es": "La consulta {{notification_id}} ya fue respondida y está cerrada. No hace falta que respondas.",
+        "en": "Notification {{notification_id}} has been answered and is now closed. There is nothing left to do.",
+        "pt": "A pergunta {{notification_id}} já foi respondida e está encerrada. Não é preciso responder.",
+        "fr": "La question {{notification_id}} a reçu sa réponse et est close. Vous n’avez rien à faire.",
+    },
+}
+
+CUSTOMER = {"es": "cliente", "en": "customer", "pt": "cliente", "fr": "client"}
+"""What a person is called whose name we do not know."""
+
+_VARIABLE = re.compile(r"\{\{(\w+)\}\}")
+_SPACES = re.compile(r"\s+")
+
+
+def language_of(name: str, language: str | None) -> str:
+    """The language in which this template will go: the wanted one, or English where there is no such text."""
+    return language if language in TEXTS[name] else DEFAULT_LANGUAGE
+
+
+def fill(name: str, language: str | None, values: Mapping[str, str]) -> Template:
+    """A template with its values, made safe: on one line, without runs of spaces, never empty, never too long.
+
+    Raises InvalidInput for a template that does not exist or a value that is missing.
+    """
+    if name not in TEXTS:
+        raise InvalidInput(f"no template {name!r}")
+    chosen = language_of(name, language)
+    text = TEXTS[name][chosen]
+    names = list(dict.fromkeys(_VARIABLE.findall(text)))
+    missing = [wanted for wanted in names if wanted not in values]
+    if missing:
+        raise InvalidInput(f"template {name!r} needs {', '.join(missing)}")
+    room = RENDERED_LIMIT - len(_VARIABLE.sub("", text))
+    variables = {}
+    for position, wanted in enumerate(names):
+        # The longest value comes last or alone; each is left what the others need at least.
+        value = _SPACES.sub(" ", values[wanted]).strip() or "-"
+        variables[wanted] = shorten(value, max(1, room - 24 * (len(names) - 1 - position)))
+        room -= len(variables[wanted])
+    return Template(name, chosen, variables, _VARIABLE.sub(lambda match: variables[match[1]], text))

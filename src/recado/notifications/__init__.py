@@ -1,0 +1,1 @@
+"""Questions and support requests: put to the staff, answered, and taken back."""

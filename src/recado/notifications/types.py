@@ -1,0 +1,94 @@
+"""The kinds of notification, and what each requires."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from recado.campaigns import templates
+from recado.errors import MissingField, UnknownNotificationType
+
+PREFIX = "NOTIF_"
+_PREFIXED = re.compile(r"\bNOTIF[_\s-]?(\d{1,9})\b", re.IGNORECASE)
+
+
+class NotificationType(StrEnum):
+    """What a notification asks of the staff."""
+
+    user_question_request = "user_question_request"
+
+
+class NotificationStatus(StrEnum):
+    """How far a notification is."""
+
+    requested = "requested"
+    answered = "answered"
+
+
+class UserQuestionContext(BaseModel):
+    """The context of a `user_question_request` while it waits."""
+
+    model_config = ConfigDict(extra="allow")
+
+    question: str = Field(min_length=1)
+    document_id: int
+    lead_phone: str
+    lead_name: str | None
+
+
+class UserQuestionAnswerSchema(BaseModel):
+    """What a member of the staff answers to a customer's question. Kept as JSON schema with each notification."""
+
+    answer: str = Field(min_length=1, max_length=20_000)
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationConfig:
+    """What one type requires and how it travels."""
+
+    requested_fields: tuple[str, ...]
+    answered_fields: tuple[str, ...]
+    answer_schema: type[BaseModel]
+    requested_campaign: str
+    answered_campaign: str
+    allow_multiple_answers: bool = False
+
+
+NOTIFICATION_CONFIG: Mapping[NotificationType, NotificationConfig] = {
+    NotificationType.user_question_request: NotificationConfig(
+        requested_fields=("question",),
+        answered_fields=("answer",),
+        answer_schema=UserQuestionAnswerSchema,
+        requested_campaign=templates.QUESTION_REQUEST,
+        answered_campaign=templates.QUESTION_ANSWER,
+    ),
+}
+
+
+def config_of(notification_type: str) -> NotificationConfig:
+    """A type's configuration. Raises UnknownNotificationType."""
+    try:
+        return NOTIFICATION_CONFIG[NotificationType(notification_type)]
+    except ValueError:
+        known = ", ".join(NotificationType)
+        raise UnknownNotificationType(f"{notification_type!r} is no notification type; known: {known}") from None
+
+
+def check_fields(fields: tuple[str, ...], context: Mapping[str, object]) -> None:
+    """Every field must be there, with something in it. Raises MissingField."""
+    for field in fields:
+        value = context.get(field)
+        if value is None or not str(value).strip():
+            raise MissingField(field)
+
+
+def add_prefix(notification_id: int) -> str:
+    """The id as people see it: NOTIF_123."""
+    return f"{PREFIX}{notification_id}"
+
+
+def read_prefixed(text: str) -> list[int]:
+    """The notifications that a text names, in order, each once: `NOTIF_12`, also written `notif 12` or `NOTIF-12`."""
+    return list(dict.fromkeys(int(number) for number in _PREFIXED.findall(text)))
