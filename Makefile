@@ -34,7 +34,7 @@ check: setup ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-timings
+	$(BIN)/lint-imports
 
 bench: setup ## the benchmarks, each beside its yardstick in one run
 	$(BIN)/python -m bench

@@ -1,24 +1,24 @@
 """Every error that Recado raises on purpose.
 
-    RecadoError
-    ├── ConfigurationError          settings or a YAML file are wrong; the message names the remedy
-    ├── NotFound                    something named by id does not exist for this merchant
-    │   ├── ConversationNotFound
-    │   ├── DocumentNotFound
-    │   └── NotificationNotFound
-    ├── InvalidInput                what a person, a provider or a model gave cannot be used
-    │   ├── UnknownNotificationType
-    │   ├── MissingField
-    │   ├── InvalidAnswer
-    │   └── MalformedEvent
-    ├── AlreadyAnswered             somebody else answered this notification first
-    ├── WrongPerson                 the verified sender may not do this
-    ├── ModelError                  the language model gave nothing usable, or could not be reached
-    └── SendError                   a provider did not take a message
-        ├── Retryable               timeouts, 429, 5xx: try again later
-        └── Permanent               trying again cannot help
-            ├── WindowClosed        free text outside WhatsApp's 24 hours
-            └── OptedOut            the person does not want messages
+RecadoError
+├── ConfigurationError          settings or a YAML file are wrong; the message names the remedy
+├── NotFound                    something named by id does not exist for this merchant
+│   ├── ConversationNotFound
+│   ├── DocumentNotFound
+│   └── NotificationNotFound
+├── InvalidInput                what a person, a provider or a model gave cannot be used
+│   ├── UnknownNotificationType
+│   ├── MissingField
+│   ├── InvalidAnswer
+│   └── MalformedEvent
+├── AlreadyAnswered             somebody else answered this notification first
+├── WrongPerson                 the verified sender may not do this
+├── ModelError                  the language model gave nothing usable, or could not be reached
+└── SendError                   a provider did not take a message
+    ├── Retryable               timeouts, 429, 5xx: try again later
+    └── Permanent               trying again cannot help
+        ├── WindowClosed        free text outside WhatsApp's 24 hours
+        └── OptedOut            the person does not want messages
 """
 
 

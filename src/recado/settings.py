@@ -59,7 +59,7 @@ class Settings(BaseSettings):
             return found
         if self.secret_key == DEVELOPMENT_SECRET or len(self.secret_key) < 32:
             found.append(
-                "SECRET_KEY must be your own and at least 32 characters in production; make one with: openssl rand -hex 32"
+                "SECRET_KEY must be your own in production, at least 32 characters; make one with: openssl rand -hex 32"
             )
         if self.model_provider == "demo":
             found.append("the demo model cannot serve in production; set OPENAI_API_KEY")

@@ -1,7 +1,7 @@
 """The demo model: small, deterministic, and with no key. It shows the product, it does not understand language.
 
-It reads the same prompts as a real model (the JSON under their headings) and answers in the same form: text, tool calls,
-structured output.
+It reads the same prompts as a real model (the JSON under their headings) and answers in the same form: text,
+tool calls, structured output.
 """
 
 import json
@@ -32,8 +32,41 @@ _STOP_WORDS = {
     "comment puis bonjour faites sont",
 }
 _WORDS_OF = {language: frozenset(words.split()) for language, words in _STOP_WORDS.items()}
-_GREETINGS = frozenset("hola hello hi hey buenas buenos bonjour salut ola oi bom dia tardes noches".split())
-_THANKS = frozenset("gracias thanks thank obrigado obrigada merci perfecto ok vale genial super great listo".split())
+_GREETINGS = frozenset(
+    [
+        "hola",
+        "hello",
+        "hi",
+        "hey",
+        "buenas",
+        "buenos",
+        "bonjour",
+        "salut",
+        "ola",
+        "oi",
+        "bom",
+        "dia",
+        "tardes",
+        "noches",
+    ]
+)
+_THANKS = frozenset(
+    [
+        "gracias",
+        "thanks",
+        "thank",
+        "obrigado",
+        "obrigada",
+        "merci",
+        "perfecto",
+        "ok",
+        "vale",
+        "genial",
+        "super",
+        "great",
+        "listo",
+    ]
+)
 
 PHRASES = {
     "es": {
@@ -46,6 +79,7 @@ PHRASES = {
         "which": "¿A cuál consulta respondes? {items}",
         "none": "No hay consultas pendientes. Te escribo cuando un cliente necesite algo.",
         "open": "Pendientes: {items}",
+        "closed": "Esa consulta ya fue respondida y está cerrada.",
         "wait": "De acuerdo, la consulta sigue abierta hasta que me des la respuesta.",
     },
     "en": {
@@ -58,6 +92,7 @@ PHRASES = {
         "which": "Which question is this about? {items}",
         "none": "Nothing is open. I will write when a customer needs something.",
         "open": "Open: {items}",
+        "closed": "That question has been answered and is closed.",
         "wait": "Alright, the question stays open until you give me the answer.",
     },
     "pt": {
@@ -70,18 +105,20 @@ PHRASES = {
         "which": "Qual pergunta você está respondendo? {items}",
         "none": "Não há perguntas pendentes. Escrevo quando um cliente precisar de algo.",
         "open": "Pendentes: {items}",
+        "closed": "Essa pergunta já foi respondida e está encerrada.",
         "wait": "Certo, a pergunta fica aberta até você me dar a resposta.",
     },
     "fr": {
         "greet": "Bonjour ! Je suis l’assistant de la boutique. Comment puis-je aider ?",
         "thanks": "Avec plaisir ! Je suis là si besoin.",
-        "media": "Je ne peux pas encore voir les images, les audios ni les fichiers. Pouvez-vous me le dire avec des mots ?",
+        "media": "Je ne vois pas encore les images, les audios ni les fichiers. Pouvez-vous me le dire avec des mots ?",
         "ask": "Bonne question ! Je demande à l’équipe et je vous dis dès qu’elle répond.",
         "answer": "L’équipe me confirme : {answer}",
         "done": "Merci, je le transmets au client.",
         "which": "À quelle question répondez-vous ? {items}",
         "none": "Rien en attente. J’écris dès qu’un client a besoin de quelque chose.",
         "open": "En attente : {items}",
+        "closed": "Cette question a déjà reçu sa réponse et est close.",
         "wait": "D’accord, la question reste ouverte jusqu’à votre réponse.",
     },
 }
@@ -124,7 +161,9 @@ class DemoChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        rule = {"customer": _customer, "staff": _staff, "reply": _reply, "localise": _localise}.get(self.task, _summarise)
+        rule = {"customer": _customer, "staff": _staff, "reply": _reply, "localise": _localise}.get(
+            self.task, _summarise
+        )
         return ChatResult(generations=[ChatGeneration(message=rule(_Chat(messages)))])
 
 
@@ -183,7 +222,7 @@ def _call(name: str, **args: Any) -> AIMessage:
 
 def _customer(chat: _Chat) -> AIMessage:
     words = {word for word in _WORD.findall(fold(chat.last))}
-    if not words and chat.last or chat.last.startswith("["):
+    if (not words and chat.last) or chat.last.startswith("["):
         return chat.phrase("media" if chat.last.startswith("[") else "greet")
     document = _best_document(chat.last, chat.section("Documents") or [])
     if document is not None:
@@ -199,9 +238,11 @@ def _customer(chat: _Chat) -> AIMessage:
 
 def _staff(chat: _Chat) -> AIMessage:
     pending = chat.section("Open notifications") or []
-    if not pending:
-        return chat.phrase("none")
     target = (chat.section("Which one this message is about") or {}).get("notification_id")
+    if "answered already" in chat.tool_problem:
+        return chat.phrase("closed")
+    if target is None and not pending:
+        return chat.phrase("none")
     items = " · ".join(f"{found['notification_id']}: {found['question']}" for found in pending)
     said = re.sub(r"^\[[^\]]*\]\s*", "", chat.last)
     answer = _NOTIFICATION.sub("", said).strip(" :,.-\n")

@@ -69,7 +69,13 @@ class Models:
             except openai.NotFoundError as error:
                 self._withdrawn.add(name)
                 await self._on_withdrawn(f"{name} is not offered any more, the next one serves {task}: {error}")
-            except (openai.OpenAIError, OutputParserException, ValidationError, ValueError, IndexError) as error:
+            except (
+                openai.OpenAIError,
+                OutputParserException,
+                ValidationError,
+                ValueError,
+                IndexError,
+            ) as error:
                 raise ModelError(f"{name}: {type(error).__name__}: {error}") from error
         raise ModelError(f"no model is left for {task}: name one that the provider offers in the settings")
 

@@ -34,8 +34,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
     },
     QUESTION_ANSWER: {
         "es": "Gracias por esperar, {{lead_name}}. El equipo dice: «{{answer}}». Si necesitas algo más, escríbenos.",
-        "en": "Thank you for waiting, {{lead_name}}. The team says “{{answer}}”. Write to us if you need anything else.",
-        "pt": "Obrigado por esperar, {{lead_name}}. A equipe diz: “{{answer}}”. Se precisar de algo mais, escreva para nós.",
+        "en": "Thank you for waiting, {{lead_name}}. The team says “{{answer}}”. Write to us if you need more.",
+        "pt": "Obrigado por esperar, {{lead_name}}. A equipe diz: “{{answer}}”. Se precisar de mais, escreva para nós.",
         "fr": "Merci d’avoir patienté, {{lead_name}}. L’équipe répond : « {{answer}} ». "
         "Écrivez-nous si vous avez besoin d’autre chose.",
     },
@@ -56,7 +56,7 @@ _SPACES = re.compile(r"\s+")
 
 def language_of(name: str, language: str | None) -> str:
     """The language in which this template will go: the wanted one, or English where there is no such text."""
-    return language if language in TEXTS[name] else DEFAULT_LANGUAGE
+    return language if language and language in TEXTS[name] else DEFAULT_LANGUAGE
 
 
 def fill(name: str, language: str | None, values: Mapping[str, str]) -> Template:

@@ -11,6 +11,17 @@ from typing import Any, Protocol
 
 from recado.merchants.account import Account
 
+TEXT_LIMITS: Mapping[str, int] = {"twilio": 1_600, "simulator": 4_096}
+"""The longest free text of one message on each channel, in characters."""
+
+
+def template_id(account: Account, name: str, language: str) -> str | None:
+    """The provider's id of a template of this account, None where it has none. The simulator approves every one."""
+    if account.channel == "simulator":
+        return name
+    entry = account.templates.get(name)
+    return entry.get(language) if isinstance(entry, Mapping) else entry
+
 
 @dataclass(frozen=True, slots=True)
 class RawEvent:
@@ -72,15 +83,9 @@ class Channel(Protocol):
     """One way to people."""
 
     kind: str
-    text_limit: int
-    """The longest free text of one message, in characters."""
 
     def parse(self, payload: bytes) -> InboundMessage | StatusUpdate:
         """Read a stored `RawEvent.payload`. Raises MalformedEvent."""
-        ...
-
-    def can_send_template(self, account: Account, name: str, language: str) -> bool:
-        """Whether the account has this template."""
         ...
 
     async def acknowledge(self, account: Account, message: InboundMessage) -> None:

@@ -226,7 +226,6 @@ class SimulatorChannel:
     """The adapter to the simulated network."""
 
     kind = "simulator"
-    text_limit = 4_096
 
     def __init__(self, network: SimulatorNetwork) -> None:
         self._network = network
@@ -248,10 +247,6 @@ class SimulatorChannel:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise MalformedEvent(f"not an event of the simulator: {error!r}") from error
-
-    def can_send_template(self, account: Account, name: str, language: str) -> bool:
-        """Every template is approved here."""
-        return True
 
     async def acknowledge(self, account: Account, message: InboundMessage) -> None:
         """Mark as read and show that an answer is being typed."""

@@ -18,7 +18,7 @@ from twilio.http.response import Response
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
-from recado.channels.base import InboundMessage, OutboundMessage, RawEvent, StatusUpdate
+from recado.channels.base import InboundMessage, OutboundMessage, RawEvent, StatusUpdate, template_id
 from recado.errors import MalformedEvent, OptedOut, Permanent, Retryable, SendError, WindowClosed
 from recado.merchants.account import Account
 
@@ -106,7 +106,6 @@ class TwilioChannel:
     """The adapter. `public_base_url` is where Twilio posts statuses to."""
 
     kind = "twilio"
-    text_limit = 1_600
 
     def __init__(self, public_base_url: str, api_base_url: str, timeout_seconds: float) -> None:
         self._status_url = f"{public_base_url.rstrip('/')}/webhooks/twilio/status"
@@ -122,10 +121,6 @@ class TwilioChannel:
             raise MalformedEvent("the form has no MessageSid")
         return _parse_status(sid, form) if _is_status(form) else _parse_message(sid, form)
 
-    def can_send_template(self, account: Account, name: str, language: str) -> bool:
-        """Whether the account has a Content SID for this template."""
-        return _content_sid(account, name, language) is not None
-
     async def acknowledge(self, account: Account, message: InboundMessage) -> None:
         """Mark as read and show typing, in Twilio's one call for both. Raises SendError."""
         data = {"messageId": message.provider_message_id, "channel": "whatsapp"}
@@ -137,7 +132,7 @@ class TwilioChannel:
         """Send, and return the message's SID. Raises SendError."""
         content: dict[str, Any]
         if message.template is not None:
-            sid = _content_sid(account, message.template.name, message.template.language)
+            sid = template_id(account, message.template.name, message.template.language)
             if sid is None:
                 raise Permanent(
                     f"no Content SID for template {message.template.name}: name it under `templates` of this channel"
@@ -162,9 +157,7 @@ class TwilioChannel:
         Twilio has no client reference to look for. A text must be the same; a template's rendering is Twilio's own.
         """
         listed = await self._call(
-            self._client(account).messages.list_async(
-                to=PREFIX + message.to, from_=PREFIX + account.address, limit=20
-            )
+            self._client(account).messages.list_async(to=PREFIX + message.to, from_=PREFIX + account.address, limit=20)
         )
         earliest = since - CLOCK_SKEW
         return [
@@ -205,11 +198,6 @@ def _error(status: int, code: int | None, message: str) -> SendError:
     if kind is Retryable:
         return Retryable(text, str(code or status), ambiguous=status >= 500)
     return kind(text, str(code or status))
-
-
-def _content_sid(account: Account, name: str, language: str) -> str | None:
-    entry = account.templates.get(name)
-    return entry.get(language) if isinstance(entry, Mapping) else entry
 
 
 def _parse_status(sid: str, form: Form) -> StatusUpdate:

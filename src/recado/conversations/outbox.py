@@ -176,7 +176,12 @@ class Outbox:
             provider_code=error.code,
             claimed_by=None,
         )
-        log.warning("delivery will be tried again", delivery_id=delivery.id, error=str(error), attempt=delivery.attempts)
+        log.warning(
+            "delivery will be tried again",
+            delivery_id=delivery.id,
+            error=str(error),
+            attempt=delivery.attempts,
+        )
 
     async def _window_closed(self, delivery: Delivery, error: WindowClosed) -> None:
         """The provider says that the window is closed, whatever we counted: only the template is left."""
@@ -206,7 +211,9 @@ class Outbox:
             if not changed and "provider_message_id" in values:
                 # A status callback overtook us and moved it on: only the provider's id is left to note.
                 await repository.change_delivery(
-                    delivery.id, ("sent", "delivered", "read"), provider_message_id=values["provider_message_id"]
+                    delivery.id,
+                    ("sent", "delivered", "read"),
+                    provider_message_id=values["provider_message_id"],
                 )
 
 

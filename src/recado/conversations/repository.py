@@ -137,7 +137,7 @@ class ConversationRepository:
         return done.scalar() is not None
 
     async def find_delivery(self, provider_message_id: str, delivery_id: int | None) -> Delivery | None:
-        """The delivery that a status is about: by our own id where the provider gave it back, else by the provider's."""
+        """The delivery that a status is about: by our own id where the provider gave it back, else by its own."""
         if delivery_id is not None:
             mine = Delivery.id == delivery_id
         else:
@@ -148,7 +148,8 @@ class ConversationRepository:
         """Which of these provider ids a delivery already has."""
         rows = await self.session.scalars(
             select(Delivery.provider_message_id).where(
-                Delivery.merchant_id == self.merchant_id, Delivery.provider_message_id.in_(provider_message_ids)
+                Delivery.merchant_id == self.merchant_id,
+                Delivery.provider_message_id.in_(provider_message_ids),
             )
         )
         return {str(row) for row in rows}

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recado.channels.base import InboundMessage, Template
+from recado.channels.base import TEXT_LIMITS, InboundMessage, Template
 from recado.clock import Clock
 from recado.conversations.repository import ConversationRepository
 from recado.conversations.window import opens_window
@@ -64,7 +64,10 @@ class ConversationService:
         self._session.add(contact)
         await self._session.flush()
         conversation = Conversation(
-            merchant_id=self._merchant_id, contact_id=contact.id, channel_account_id=account.id, created_at=now
+            merchant_id=self._merchant_id,
+            contact_id=contact.id,
+            channel_account_id=account.id,
+            created_at=now,
         )
         self._session.add(conversation)
         await self._session.flush()
@@ -100,7 +103,7 @@ class ConversationService:
         if await self.repository.message_by_key(key) is None:
             self._session.add(self._message(conversation_id, "assistant", "text", key, text, other_data))
 
-    async def say(self, conversation: Conversation, reply: Reply, text_limit: int) -> Message:
+    async def say(self, conversation: Conversation, reply: Reply) -> Message:
         """Write a message to the person and the deliveries that carry it, once. The caller nudges them."""
         existing = await self.repository.message_by_key(reply.key)
         if existing is not None:
@@ -111,7 +114,9 @@ class ConversationService:
         message.prompt, message.turn_id = reply.prompt, reply.turn_id
         self._session.add(message)
         await self._session.flush()
-        parts: list[str | None] = [*split_text(reply.text, text_limit)] if reply.text else [None]
+        contact = await self._session.get_one(Contact, conversation.contact_id)
+        limit = TEXT_LIMITS[contact.channel]
+        parts: list[str | None] = [*split_text(reply.text, limit)] if reply.text else [None]
         template = reply.template and {
             "name": reply.template.name,
             "language": reply.template.language,

@@ -43,7 +43,11 @@ class DocumentRepository:
             score = score + case((Document.search_text.contains(word, autoescape=True), 1), else_=0)
         query = (
             select(Document)
-            .where(Document.merchant_id == self._merchant_id, Document.category.in_(categories), Document.content != "")
+            .where(
+                Document.merchant_id == self._merchant_id,
+                Document.category.in_(categories),
+                Document.content != "",
+            )
             .order_by(score.desc(), Document.updated_at.desc(), Document.id.desc())
             .limit(limit)
         )

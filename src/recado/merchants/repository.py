@@ -14,7 +14,7 @@ async def find_account(session: AsyncSession, channel: str, address: str) -> Acc
             ChannelAccount.channel == channel, ChannelAccount.address == address, ChannelAccount.active
         )
     )
-    return row and to_account(row)
+    return to_account(row) if row else None
 
 
 async def find_accounts(session: AsyncSession, channel: str) -> list[Account]:
@@ -50,7 +50,7 @@ class MerchantRepository:
         """The merchant's first active account."""
         query = select(ChannelAccount).where(ChannelAccount.merchant_id == self._merchant_id, ChannelAccount.active)
         row = await self._session.scalar(query.order_by(ChannelAccount.id).limit(1))
-        return row and to_account(row)
+        return to_account(row) if row else None
 
     async def staff(self) -> list[MerchantUser]:
         """The active staff."""
@@ -61,6 +61,8 @@ class MerchantRepository:
         """The active member of staff with this phone number."""
         return await self._session.scalar(
             select(MerchantUser).where(
-                MerchantUser.merchant_id == self._merchant_id, MerchantUser.active, MerchantUser.phone == phone
+                MerchantUser.merchant_id == self._merchant_id,
+                MerchantUser.active,
+                MerchantUser.phone == phone,
             )
         )

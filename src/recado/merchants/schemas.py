@@ -1,10 +1,10 @@
 """The format of `recado apply`: merchants as code."""
 
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import available_timezones
 
 import phonenumbers
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
-from zoneinfo import available_timezones
 
 
 def e164(phone: str) -> str:

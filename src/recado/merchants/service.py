@@ -124,7 +124,9 @@ async def _apply_channels(session: AsyncSession, merchant: Merchant, spec: Merch
         )
         values = {"credentials": channel.credentials, "templates": channel.templates, "active": True}
         if row is None:
-            session.add(ChannelAccount(merchant_id=merchant.id, channel=channel.kind, address=channel.address, **values))
+            session.add(
+                ChannelAccount(merchant_id=merchant.id, channel=channel.kind, address=channel.address, **values)
+            )
             applied.lines.append(f"channel {channel.kind} {channel.address}: created")
         elif row.merchant_id != merchant.id:
             raise ConfigurationError(f"{channel.kind} {channel.address} belongs to another merchant already")
@@ -160,7 +162,11 @@ async def _apply_documents(
     for spec in specs:
         key = f"{YAML_SOURCE}:{spec.category}:{spec.title}"
         row = present.pop(key, None)
-        values = {"title": spec.title, "content": spec.content, "search_text": fold(f"{spec.title}\n{spec.content}")}
+        values = {
+            "title": spec.title,
+            "content": spec.content,
+            "search_text": fold(f"{spec.title}\n{spec.content}"),
+        }
         if row is None:
             now = clock.now()
             session.add(

@@ -12,7 +12,9 @@ from jsonschema import Draft202012Validator
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from recado.campaigns import templates
+from recado.channels.base import template_id
 from recado.clock import Clock
+from recado.conversations import window
 from recado.conversations.service import ConversationService, Reply
 from recado.db.models import Contact, Conversation, Document, MerchantUser, Notification
 from recado.documents.service import DocumentService
@@ -107,14 +109,17 @@ class NotificationService:
         config = config_of(notification.notification_type)
         merchant = await self._merchants.get()
         other_data = self._other_data(notification)
-        template_values = {
-            key: str(value) for key, value in notification.context.items() if isinstance(value, str)
-        } | {"notification_id": add_prefix(notification.id)}
+        template_values = {key: str(value) for key, value in notification.context.items() if isinstance(value, str)} | {
+            "notification_id": add_prefix(notification.id)
+        }
         contacts, conversations = [], []
         for person in await self._merchants.staff():
             contact, conversation = await self._staff_conversation(person, notification.conversation_id)
             await self._conversations.instruct(
-                conversation.id, f"notification:{notification.id}:instruction:{contact.id}", instruction, other_data
+                conversation.id,
+                f"notification:{notification.id}:instruction:{contact.id}",
+                instruction,
+                other_data,
             )
             language = conversation.language or merchant.language
             template = templates.fill(config.requested_campaign, language, template_values)
@@ -126,7 +131,6 @@ class NotificationService:
                     template=template,
                     other_data=other_data,
                 ),
-                text_limit=1_600,
             )
             contacts.append(contact.id)
             conversations.append(conversation.id)
@@ -192,7 +196,10 @@ class NotificationService:
         )
         other_data = self._other_data(notification)
         await self._conversations.instruct(
-            conversation.id, f"notification:{notification.id}:context", _answer_context(notification), other_data
+            conversation.id,
+            f"notification:{notification.id}:context",
+            _answer_context(notification),
+            other_data,
         )
         message = await self._conversations.say(
             conversation,
@@ -203,7 +210,6 @@ class NotificationService:
                 other_data=other_data,
                 prompt=prompt,
             ),
-            text_limit=1_600,
         )
         return conversation.id, message.id
 
@@ -225,6 +231,7 @@ class NotificationService:
             if found is None or (answered_by is not None and found[0].phone == answered_by.phone):
                 continue
             contact, conversation = found
+            account = await self._merchants.account(conversation.channel_account_id)
             template = templates.fill(
                 templates.NOTIFICATION_CLOSED,
                 conversation.language or merchant.language,
@@ -236,6 +243,9 @@ class NotificationService:
                 f"Notification {add_prefix(notification.id)} has been answered and is now closed.",
                 self._other_data(notification),
             )
+            free = window.is_open(conversation.last_inbound_at, self._clock.now())
+            if not free and template_id(account, template.name, template.language) is None:
+                continue  # the agent knows; the person need not be told at the price of a failed delivery
             await self._conversations.say(
                 conversation,
                 Reply(
@@ -244,10 +254,18 @@ class NotificationService:
                     template=template,
                     other_data=self._other_data(notification),
                 ),
-                text_limit=1_600,
             )
             told.append(conversation.id)
         return told
+
+    async def abandon(self, notification_id: int) -> None:
+        """No job can go on with it, for instance because its conversation is gone: stop trying."""
+        try:
+            notification = await self._notifications.get(notification_id)
+        except NotificationNotFound:
+            return
+        now = self._clock.now()
+        self._change(notification, announced_at=notification.announced_at or now, returned_at=now)
 
     # Reading
 

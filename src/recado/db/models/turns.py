@@ -39,7 +39,7 @@ class InboxEvent(Base):
 
 
 class Turn(Base):
-    """The agent's handling of all that a conversation has received since the last turn. State: running, done, failed."""
+    """The agent's handling of all that a conversation has received since the last one. State: running, done, failed."""
 
     __tablename__ = "turns"
     __table_args__ = (

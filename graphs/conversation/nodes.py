@@ -1,0 +1,200 @@
+"""The steps of one turn. Each reads the state, makes one service call and returns what it changed."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from graphs.conversation.state import ConversationState, ReplyDraft
+from recado.agent.models import Answer, Models, ToolCall
+from recado.clock import Clock
+from recado.db.engine import Database
+from recado.errors import InvalidInput, ModelError
+from recado.notifications.tools import CUSTOMER_TOOLS, STAFF_TOOLS, ToolContext, ToolResult, Tools
+from recado.prompts import render
+from recado.text import clean_text
+from recado.turns.context import Given, load_context, open_by_phone
+from recado.turns.service import apology
+
+MAX_FAILURES = 3
+"""The first try and two more."""
+MAX_TOOL_ROUNDS = 6
+NOTHING_SAID = "You said nothing and called no tool. Answer the person, or call a tool."
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationNodes:
+    """The services that the steps call. `history_window`: how many messages a turn sees."""
+
+    database: Database
+    clock: Clock
+    models: Models
+    tools: Tools
+    history_window: int
+
+    async def load(self, state: ConversationState) -> dict[str, Any]:
+        """Who is there, what was said, what is known."""
+        if "conversation_id" in state and "merchant_id" in state:
+            async with self.database.read() as session:
+                given = Given(state["merchant_id"], state["conversation_id"], state.get("turn_id"), state.get("text"))
+                loaded = await load_context(session, self.clock, given, self.history_window)
+        else:
+            if not {"sub_domain", "phone", "text"} <= state.keys():
+                raise InvalidInput('give {"sub_domain": "bodega-sol", "phone": "+51987654321", "text": "…"}')
+            async with self.database.transaction() as session:
+                ids = await open_by_phone(session, self.clock, state["sub_domain"], state["phone"])
+                given = Given(*ids, text=state["text"])
+                loaded = await load_context(session, self.clock, given, self.history_window)
+        fresh: dict[str, Any] = {"exchange": [], "prompt": None, "failures": 0, "acted": False, "replies": []}
+        news = {"new_language": None, "new_summary": None, "new_summarised_through": None}
+        return {**loaded, **fresh, **news}
+
+    async def customer_agent(self, state: ConversationState) -> dict[str, Any]:
+        """The model answers a customer, or calls a tool."""
+        prompt = render(
+            "customer",
+            merchant=state["merchant"],
+            language=state["language"],
+            person_name=state["person_name"],
+            documents=state["documents"],
+            summary=state["summary"],
+        )
+        answer = await self.models.chat("customer", _chat(prompt.text, state), CUSTOMER_TOOLS)
+        return _said(state, answer, prompt.id)
+
+    async def staff_agent(self, state: ConversationState) -> dict[str, Any]:
+        """The model talks to a member of the staff, or calls a tool."""
+        prompt = render(
+            "staff",
+            merchant=state["merchant"],
+            language=state["language"],
+            person_name=state["person_name"],
+            pending=state["pending"],
+            target=state["target"],
+            summary=state["summary"],
+        )
+        answer = await self.models.chat("staff", _chat(prompt.text, state), STAFF_TOOLS)
+        return _said(state, answer, prompt.id)
+
+    async def run_tools(self, state: ConversationState) -> dict[str, Any]:
+        """Carry out what the model called. Serves both branches: who may do what, the verified sender decides."""
+        said = state["exchange"][-1]
+        results: list[tuple[ToolCall, ToolResult]] = []
+        for call in cast(list[ToolCall], said.get("tool_calls", [])):
+            context = ToolContext(
+                merchant_id=state["merchant_id"],
+                conversation_id=state["conversation_id"],
+                merchant_user_id=state["merchant_user_id"],
+                # A step is known by its place in the turn, so that doing it again after a crash is harmless.
+                key=f"{state.get('run_key') or 'studio'}:{len(state['exchange'])}:{len(results)}",
+                answerable=state["answerable"],
+            )
+            results.append((call, await self.tools.run(call, context)))
+        heard = [{"role": "tool", "tool_call_id": call["id"], "content": result.content} for call, result in results]
+        failed = any(result.failed for _, result in results)
+        update: dict[str, Any] = {
+            "exchange": [*state["exchange"], *heard],
+            "failures": state["failures"] + failed,
+            "acted": state["acted"] or any(result.acted for _, result in results),
+        }
+        languages = [result.language for _, result in results if result.language]
+        if languages:
+            update["new_language"] = languages[-1]
+        if not failed:
+            update["replies"] = [
+                ReplyDraft(text=clean_text(result.reply), prompt=state["prompt"], other_data=result.other_data)
+                for _, result in results
+                if result.reply
+            ]
+        return update
+
+    async def finish(self, state: ConversationState) -> dict[str, Any]:
+        """What will be said: a tool's message, the model's last words, or the honest truth that it failed."""
+        if state["replies"]:
+            return {}
+        last = state["exchange"][-1] if state["exchange"] else {}
+        text = clean_text(str(last.get("content") or "")) if last.get("role") == "assistant" else ""
+        if not text:
+            return {"replies": [ReplyDraft(text=apology(state["language"]), prompt=None, other_data={})]}
+        other_data = {"asked_which": True} if state["answerable"] == [] and state["pending"] else {}
+        return {"replies": [ReplyDraft(text=text, prompt=state["prompt"], other_data=other_data)]}
+
+    async def summarise(self, state: ConversationState) -> dict[str, Any]:
+        """The older half of the window becomes part of the summary."""
+        older = state["history"][: self.history_window // 2]
+        prompt = render(
+            "summarise",
+            summary=state["summary"],
+            messages=[{"role": line["role"], "text": line["text"]} for line in older],
+        )
+        try:
+            answer = await self.models.chat("summarise", [{"role": "system", "content": prompt.text}])
+        except ModelError:
+            return {}  # the next turn tries again; the window bounds what a turn reads all the same
+        if not answer["content"]:
+            return {}
+        return {
+            "new_summary": clean_text(answer["content"])[:2_000],
+            "new_summarised_through": older[-1]["id"],
+        }
+
+    # Routers
+
+    def who(self, state: ConversationState) -> Literal["customer_agent", "staff_agent", "silent"]:
+        """Nobody answers a reaction."""
+        if all(message["kind"] == "reaction" for message in state["incoming"]):
+            return "silent"
+        return "staff_agent" if state["role"] == "staff" else "customer_agent"
+
+    def after_agent(self, state: ConversationState) -> Literal["tools", "again", "finish"]:
+        """Tools if it called any, once more if it said nothing usable, else the end."""
+        said = state["exchange"][-1]
+        if said.get("tool_calls"):
+            return "tools" if len(state["exchange"]) < 2 * MAX_TOOL_ROUNDS else "finish"
+        if said["role"] == "assistant" or state["failures"] >= MAX_FAILURES:
+            return "finish"
+        return "again"
+
+    def after_tools(self, state: ConversationState) -> Literal["again", "finish"]:
+        """The end when there is something to say or nothing worked, else the model reads what the tools said."""
+        return "finish" if state["replies"] or state["failures"] >= MAX_FAILURES else "again"
+
+    def after_finish(self, state: ConversationState) -> Literal["summarise", "end"]:
+        """A window that is nearly full is summarised."""
+        return "summarise" if len(state["history"]) >= self.history_window - 2 else "end"
+
+
+def _chat(prompt: str, state: ConversationState) -> list[dict[str, Any]]:
+    said = [{"role": line["role"], "content": line["text"]} for line in state["history"]]
+    for message in state["incoming"]:
+        quoting = f"[quoting {message['quoted']}] " if message["quoted"] else ""
+        said.append({"role": "user", "content": quoting + message["text"]})
+    return [{"role": "system", "content": prompt}, *said, *map(_to_model, state["exchange"])]
+
+
+def _to_model(message: dict[str, Any]) -> dict[str, Any]:
+    """A tool call as OpenAI's wire has it: its arguments as a JSON text."""
+    if not message.get("tool_calls"):
+        return message
+    calls = [
+        {
+            "id": call["id"],
+            "type": "function",
+            "function": {"name": call["name"], "arguments": json.dumps(call["args"], ensure_ascii=False)},
+        }
+        for call in message["tool_calls"]
+    ]
+    return {**message, "tool_calls": calls}
+
+
+def _said(state: ConversationState, answer: Answer, prompt_id: str) -> dict[str, Any]:
+    if not answer["content"] and not answer["tool_calls"]:
+        nudge = {"role": "system", "content": NOTHING_SAID}
+        return {
+            "exchange": [*state["exchange"], nudge],
+            "failures": state["failures"] + 1,
+            "prompt": prompt_id,
+        }
+    said: dict[str, Any] = {"role": "assistant", "content": answer["content"]}
+    if answer["tool_calls"]:
+        said["tool_calls"] = answer["tool_calls"]
+    return {"exchange": [*state["exchange"], said], "prompt": prompt_id}

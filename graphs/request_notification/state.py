@@ -1,0 +1,24 @@
+"""The state of asking the staff. Plain data only."""
+
+from typing import Any, TypedDict
+
+
+class RequestGiven(TypedDict, total=False):
+    """What a run is given: the notification that was written down, or, in Studio, what to ask."""
+
+    run_key: str
+    notification_id: int
+    merchant_id: int
+    notification_type: str
+    conversation_id: int
+    context: dict[str, Any]
+
+
+class RequestState(RequestGiven, total=False):
+    """Given, then what the steps found and made."""
+
+    document_id: int
+    answer_schema: dict[str, Any]
+    instruction: str
+    contact_ids: list[int]
+    asked_conversation_ids: list[int]

@@ -1,0 +1,58 @@
+"""Running a compiled graph so that a crash costs nothing: from its last checkpoint, never twice."""
+
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph.state import CompiledStateGraph
+
+from recado.agent.protocol import AgentReply, AgentResult
+
+
+async def run_or_resume(
+    graph: CompiledStateGraph[Any, Any, Any, Any], thread_id: str, run_key: str, given: dict[str, Any]
+) -> dict[str, Any]:
+    """The final state of run `run_key` on a thread.
+
+    A run that was interrupted goes on after its last finished step; one that had ended is not run again.
+    """
+    config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
+    state = await graph.aget_state(config)
+    if state.values.get("run_key") == run_key:
+        if not state.next:
+            return dict(state.values)
+        given_or_resume: dict[str, Any] | None = None
+    else:
+        given_or_resume = {"run_key": run_key, **given}
+    # "sync": a step's checkpoint is written before the next step starts, so at most the step under way is done again.
+    return dict(await graph.ainvoke(given_or_resume, config, durability="sync"))
+
+
+class GraphAgent:
+    """The compiled conversation graph as `recado.agent.protocol.Agent`."""
+
+    def __init__(self, graph: CompiledStateGraph[Any, Any, Any, Any]) -> None:
+        self._graph = graph
+
+    async def run(self, conversation_id: int, run_key: str, given: dict[str, Any]) -> AgentResult:
+        """Run a turn, or go on with it where its last checkpoint is."""
+        state = await run_or_resume(self._graph, thread_of(conversation_id), run_key, given)
+        return AgentResult(
+            replies=[
+                AgentReply(reply["text"], reply["prompt"], reply["other_data"]) for reply in state.get("replies", [])
+            ],
+            acted=state.get("acted", False),
+            language=state.get("new_language"),
+            summary=state.get("new_summary"),
+            summarised_through=state.get("new_summarised_through"),
+        )
+
+    async def prune(self, conversation_id: int) -> None:
+        """Forget all checkpoints of the conversation but the last."""
+        saver = self._graph.checkpointer
+        if saver is not None and not isinstance(saver, bool):
+            await saver.aprune([thread_of(conversation_id)], strategy="keep_latest")
+
+
+def thread_of(conversation_id: int) -> str:
+    """The LangGraph thread of a conversation."""
+    return f"conversation:{conversation_id}"

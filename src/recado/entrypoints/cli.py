@@ -1,0 +1,155 @@
+"""The `recado` command."""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from recado.bootstrap import EMBEDDED_QUEUE, connect, make_services, open_worker
+from recado.clock import Clock
+from recado.db.engine import Database
+from recado.db.migrate import migrate as migrate_database
+from recado.db.migrate import pending_revision
+from recado.entrypoints.api import make_app
+from recado.entrypoints.doctor import examine
+from recado.entrypoints.logs import configure_logs
+from recado.errors import ConfigurationError
+from recado.merchants.service import apply_merchants, read_merchants
+from recado.settings import Settings, get_settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Recado: a WhatsApp agent that asks a merchant's staff when it does not know.",
+    pretty_exceptions_enable=False,
+)
+
+
+def _settings() -> Settings:
+    try:
+        settings = get_settings()
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, found['loc'])).upper()}: {found['msg']}" for found in error.errors()]
+        raise _stop("the settings are wrong:\n" + "\n".join(problems)) from None
+    configure_logs(settings)
+    return settings
+
+
+def _ready_settings() -> Settings:
+    """The settings, refused when they cannot serve."""
+    settings = _settings()
+    if problems := settings.problems():
+        raise _stop("\n".join(problems))
+    return settings
+
+
+def _stop(message: str) -> typer.Exit:
+    typer.echo(message, err=True)
+    return typer.Exit(1)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        asyncio.run(work)
+    except ConfigurationError as error:
+        raise _stop(str(error)) from None
+    except (SQLAlchemyError, OSError) as error:
+        raise _stop(f"the database or queue cannot be used: {error}\n`recado doctor` tells more") from None
+
+
+async def _check_schema(database: Database) -> None:
+    if await pending_revision(database):
+        raise ConfigurationError("the database schema is behind: run `recado migrate`")
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+) -> None:
+    """Serve the webhooks, the API and the simulator (and run the worker, when QUEUE_URL is memory://)."""
+    settings = _ready_settings()
+
+    async def check() -> None:
+        database = Database(settings.database_url)
+        await _check_schema(database)
+        await database.close()
+
+    _run(check())
+    if settings.model_provider == "demo":
+        typer.echo("The demo model answers: it follows simple rules. Set OPENAI_API_KEY for a real one.", err=True)
+    try:
+        service = make_app(settings)
+    except ConfigurationError as error:
+        raise _stop(str(error)) from None
+    uvicorn.run(service, host=host, port=port, log_level="warning", timeout_graceful_shutdown=5, access_log=False)
+
+
+@app.command()
+def worker() -> None:
+    """Run jobs from a PostgreSQL or Redis queue; start as many as you like."""
+    settings = _ready_settings()
+    if settings.queue_url == EMBEDDED_QUEUE:
+        raise _stop("QUEUE_URL=memory:// works inside `recado serve`; set postgresql://… or redis://… for workers")
+
+    async def work() -> None:
+        services = make_services(settings)
+        await _check_schema(services.database)
+        async with connect(services), open_worker(services) as running:
+            await running.start()
+
+    _run(work())
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest schema. Does nothing when it is there."""
+    settings = _settings()
+
+    async def run() -> None:
+        database = Database(settings.database_url)
+        before = await pending_revision(database)
+        await migrate_database(database)
+        await database.close()
+        typer.echo(f"schema is now at {before}" if before else "schema is up to date")
+
+    _run(run())
+
+
+@app.command()
+def apply(
+    file: Annotated[Path, typer.Argument(help="Merchants as YAML; examples/bodega.yaml shows the format.")],
+) -> None:
+    """Make the database say what a YAML file says: merchants, channels, staff, documents. All or nothing."""
+    settings = _settings()
+
+    async def run() -> None:
+        merchants = read_merchants(file)
+        database = Database(settings.database_url)
+        await _check_schema(database)
+        async with database.transaction() as session:
+            applied = await apply_merchants(session, Clock(), merchants)
+        await database.close()
+        typer.echo("\n".join(applied.lines) or "nothing to change")
+
+    _run(run())
+
+
+@app.command()
+def doctor() -> None:
+    """Check configuration and reachability; each problem comes with its remedy."""
+    settings = _settings()
+
+    async def run() -> None:
+        findings = await examine(settings)
+        for finding in findings:
+            typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.part}: {finding.text}")
+        if not all(finding.ok for finding in findings):
+            sys.exit(1)
+
+    _run(run())

@@ -1,0 +1,28 @@
+"""The log: readable in development, JSON in production."""
+
+import logging
+
+import structlog
+
+from recado.settings import Settings
+
+
+def configure_logs(settings: Settings) -> None:
+    """Set up structlog, and have the libraries' loggers follow the level."""
+    level = logging.getLevelNamesMapping()[settings.log_level]
+    renderer = structlog.processors.JSONRenderer() if settings.production else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    # They log the bodies of requests, or a line for every job: neither belongs into a log of people's messages.
+    for name in ("httpx", "httpx2", "openai", "twilio", "saq", "aiosqlite", "aiohttp"):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))

@@ -1,0 +1,29 @@
+"""The ASGI app."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+
+from recado.http import errors, health, simulator
+from recado.http.services import HttpServices
+from recado.http.webhooks import twilio
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(services: HttpServices, lifespan: Lifespan | None = None) -> FastAPI:
+    """All routes on these services. `lifespan` connects them."""
+    app = FastAPI(
+        title="Recado",
+        description="A WhatsApp agent that asks a merchant's staff when it does not know.",
+        version="0.1.0",
+        lifespan=lifespan,
+    )
+    errors.install(app)
+    app.include_router(twilio.router(services))
+    app.include_router(health.router(services))
+    app.include_router(simulator.router(services))
+    app.add_api_route("/", lambda: RedirectResponse("/simulator"), include_in_schema=False)
+    return app

@@ -1,0 +1,50 @@
+"""Liveness and readiness."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from recado.db.migrate import pending_revision
+from recado.http.services import HttpServices
+
+
+def router(services: HttpServices) -> APIRouter:
+    """`/healthz` and `/readyz`."""
+    routes = APIRouter(tags=["health"])
+
+    @routes.get("/healthz", summary="The process answers")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @routes.get("/readyz", summary="Every part is ready, and which one is not")
+    async def readyz(response: Response) -> dict[str, Any]:
+        parts = {
+            "database": await _database(services),
+            "queue": await _queue(services),
+            "model": services.settings.model_provider,
+        }
+        ready = parts["database"] == "ok" and parts["queue"] == "ok"
+        response.status_code = 200 if ready else 503
+        return {"status": "ready" if ready else "not ready", "parts": parts}
+
+    return routes
+
+
+async def _database(services: HttpServices) -> str:
+    try:
+        async with services.database.read() as session:
+            await session.execute(text("SELECT 1"))
+        missing = await pending_revision(services.database)
+    except (SQLAlchemyError, OSError) as error:
+        return f"unreachable: {type(error).__name__}"
+    return f"schema is behind: run `recado migrate` (to {missing})" if missing else "ok"
+
+
+async def _queue(services: HttpServices) -> str:
+    try:
+        await services.nudges.queue.count("queued")
+    except Exception as error:  # noqa: BLE001 - each queue has exceptions of its own, and this asks whether any came
+        return f"unreachable: {type(error).__name__}"
+    return "ok"

@@ -1,0 +1,27 @@
+"""What the HTTP side needs of the services, handed in by whoever builds the app."""
+
+from typing import Protocol
+
+from recado.channels.simulator import SimulatorNetwork
+from recado.clock import Clock
+from recado.db.engine import Database
+from recado.jobs.nudges import Nudges
+from recado.settings import Settings
+from recado.turns.intake import Intake
+
+
+class HttpServices(Protocol):
+    """The services that routes use."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def database(self) -> Database: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def nudges(self) -> Nudges: ...
+    @property
+    def network(self) -> SimulatorNetwork: ...
+    @property
+    def intake(self) -> Intake: ...

@@ -1,0 +1,1 @@
+"""Background work: the SAQ queue and its embedded twin."""

@@ -1,0 +1,95 @@
+"""Nudges: jobs that carry ids and say "look at these rows". Losing one loses nothing: the sweep nudges again."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from saq.job import Job, Status
+from saq.queue import Queue
+
+TERMINAL = frozenset({Status.COMPLETE, Status.FAILED, Status.ABORTED})
+
+OPTIONS: Mapping[str, dict[str, Any]] = {
+    "ingest": {"timeout": 60},
+    "turn": {"timeout": 300},
+    "deliver": {"timeout": 120},
+    "request_notification_job": {"timeout": 120, "retries": 3, "retry_delay": 1.0, "retry_backoff": 30.0},
+    "answer_notification_job": {"timeout": 120, "retries": 3, "retry_delay": 1.0, "retry_backoff": 30.0},
+    "sweep": {"timeout": 60},
+}
+"""How long each job may take, in seconds, and how often it is tried."""
+
+
+class Nudges:
+    """Enqueues jobs, each under a key that names what it looks at.
+
+    A job that is queued or running already is not enqueued twice. One that was running may have looked before the rows
+    changed, so it is enqueued once more as soon as it ends (in this process; elsewhere the sweep does that).
+    """
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self._again: dict[str, tuple[str, int, dict[str, Any]]] = {}
+
+    async def nudge(self, function: str, key: str, lane: int = 0, **kwargs: Any) -> None:
+        """Have `function` look. `lane` is a merchant: they take turns, so that none waits for another's burst."""
+        job = await self.queue.enqueue(
+            function,
+            key=key,
+            ttl=-1,
+            meta={"lane": str(lane)},
+            **OPTIONS[function],
+            **kwargs,
+        )
+        if job is None:
+            self._again[key] = (function, lane, kwargs)
+
+    async def after_process(self, context: Mapping[str, Any]) -> None:
+        """Called by the worker when a job has ended."""
+        job: Job | None = context.get("job")
+        if job is not None and job.status in TERMINAL and job.key in self._again:
+            function, lane, kwargs = self._again.pop(job.key)
+            await self.nudge(function, job.key, lane, **kwargs)
+
+    async def turn(self, conversation_id: int, merchant_id: int) -> None:
+        """A conversation has messages to answer."""
+        await self.nudge(
+            "turn",
+            f"turn:{conversation_id}",
+            merchant_id,
+            conversation_id=conversation_id,
+            merchant_id=merchant_id,
+        )
+
+    async def deliver(self, conversation_id: int, merchant_id: int) -> None:
+        """A conversation has deliveries to send."""
+        await self.nudge(
+            "deliver",
+            f"deliver:{conversation_id}",
+            merchant_id,
+            conversation_id=conversation_id,
+            merchant_id=merchant_id,
+        )
+
+    async def ingest(self) -> None:
+        """The inbox has events."""
+        await self.nudge("ingest", "ingest")
+
+    async def request_notification(self, notification_id: int, merchant_id: int) -> None:
+        """The staff has to be asked."""
+        await self.nudge(
+            "request_notification_job",
+            f"request:{notification_id}",
+            merchant_id,
+            notification_id=notification_id,
+            merchant_id=merchant_id,
+        )
+
+    async def answer_notification(self, notification_id: int, merchant_id: int) -> None:
+        """An accepted answer has to be taken back."""
+        await self.nudge(
+            "answer_notification_job",
+            f"answer:{notification_id}",
+            merchant_id,
+            notification_id=notification_id,
+            merchant_id=merchant_id,
+        )

@@ -1,0 +1,47 @@
+"""The SAQ worker and its queue, the same on every `QUEUE_URL`."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from saq import Worker
+from saq.job import CronJob
+from saq.queue import Queue
+
+from recado.errors import ConfigurationError
+from recado.jobs.memory import MemoryQueue
+from recado.jobs.nudges import OPTIONS, Nudges
+
+Handler = Callable[..., Awaitable[None]]
+SWEEP_EVERY_THREE_SECONDS = "* * * * * */3"
+QUEUE_NAME = "recado"
+
+
+def make_queue(url: str) -> Queue:
+    """The queue behind `QUEUE_URL`. Raises ConfigurationError for a URL of another kind."""
+    if url == "memory://":
+        return MemoryQueue(QUEUE_NAME)
+    if url.startswith(("postgresql://", "postgres://", "redis://", "rediss://")):
+        return Queue.from_url(url, name=QUEUE_NAME)
+    raise ConfigurationError(f"QUEUE_URL must be memory://, postgresql://… or redis://…, not {url.split('://')[0]}://…")
+
+
+def make_worker(nudges: Nudges, handlers: Mapping[str, Handler], concurrency: int, grace_seconds: int) -> Worker[Any]:
+    """A worker for these handlers, by name; each takes its job's arguments. `sweep` runs every three seconds."""
+
+    def function(handler: Handler) -> Callable[..., Awaitable[None]]:
+        async def run(_context: Mapping[str, Any], **kwargs: Any) -> None:
+            await handler(**kwargs)
+
+        return run
+
+    async def sweep(_context: Mapping[str, Any]) -> None:
+        await handlers["sweep"]()
+
+    return Worker(
+        nudges.queue,
+        functions=[(name, function(handler)) for name, handler in handlers.items() if name != "sweep"],
+        cron_jobs=[CronJob(sweep, cron=SWEEP_EVERY_THREE_SECONDS, timeout=OPTIONS["sweep"]["timeout"], ttl=-1)],
+        concurrency=concurrency,
+        after_process=nudges.after_process,
+        shutdown_grace_period_s=grace_seconds,
+    )

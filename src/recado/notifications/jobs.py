@@ -1,0 +1,51 @@
+"""The two notification jobs: thin, idempotent, resumed where they were left."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from recado.alerts.service import Alerts
+from recado.clock import Clock
+from recado.db.engine import Database
+from recado.errors import AlreadyAnswered, InvalidInput, NotFound
+from recado.notifications.service import NotificationService
+
+RunGraph = Callable[[str, str, dict[str, Any]], Awaitable[None]]
+"""Run a graph on a thread, or go on with it: (thread id, run key, what it is given)."""
+
+PERMANENT = (NotFound, InvalidInput, AlreadyAnswered)
+"""Trying again cannot mend these. Whatever else goes wrong, SAQ retries and then the sweep."""
+
+
+class NotificationJobs:
+    """Runs the request and the answer graph for notifications that are on record."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        alerts: Alerts,
+        request_graph: RunGraph,
+        answer_graph: RunGraph,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._alerts = alerts
+        self._request_graph = request_graph
+        self._answer_graph = answer_graph
+
+    async def request(self, notification_id: int, merchant_id: int) -> None:
+        """Ask the staff, from where it was left."""
+        await self._run(self._request_graph, f"request:{notification_id}", notification_id, merchant_id)
+
+    async def answer(self, notification_id: int, merchant_id: int) -> None:
+        """Take the accepted answer back, from where it was left."""
+        await self._run(self._answer_graph, f"answer:{notification_id}", notification_id, merchant_id)
+
+    async def _run(self, graph: RunGraph, thread_id: str, notification_id: int, merchant_id: int) -> None:
+        given = {"notification_id": notification_id, "merchant_id": merchant_id}
+        try:
+            await graph(thread_id, thread_id, given)
+        except PERMANENT as error:
+            await self._alerts.send("notification cannot go on", f"{type(error).__name__}: {error}", **given)
+            async with self._database.transaction() as session:
+                await NotificationService(session, merchant_id, self._clock).abandon(notification_id)

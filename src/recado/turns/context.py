@@ -1,0 +1,184 @@
+"""What the agent is told at the start of a turn: who is there, what was said, what is known."""
+
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from recado.clock import Clock
+from recado.conversations.repository import ConversationRepository
+from recado.conversations.service import ConversationService
+from recado.db.models import Contact, Merchant, Message
+from recado.documents.service import DocumentService
+from recado.errors import NotFound
+from recado.merchants.repository import MerchantRepository
+from recado.notifications.schemas import Pending
+from recado.notifications.service import NotificationService
+from recado.notifications.types import add_prefix, read_prefixed
+from recado.text import shorten
+from recado.turns.repository import TurnRepository
+
+MAX_CHARACTERS = 4_000
+"""How much of one message the model reads. The database keeps all of it."""
+
+
+class Incoming(TypedDict):
+    """One message that waits for an answer. `quoted`: the notification whose message it quotes."""
+
+    kind: str
+    text: str
+    quoted: str | None
+
+
+class Line(TypedDict):
+    """One line of the history. Role: user, assistant, or system for an instruction."""
+
+    id: int
+    role: Literal["user", "assistant", "system"]
+    text: str
+
+
+class Loaded(TypedDict):
+    """The start of a turn, as plain data."""
+
+    merchant_id: int
+    merchant: str
+    conversation_id: int
+    language: str
+    role: Literal["customer", "staff"]
+    person_name: str | None
+    merchant_user_id: int | None
+    summary: str
+    history: list[Line]
+    incoming: list[Incoming]
+    documents: list[dict[str, str]]
+    pending: list[Pending]
+    target: dict[str, str] | None
+    answerable: list[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a run starts from: a turn (in production), or a text from a phone (in Studio)."""
+
+    merchant_id: int
+    conversation_id: int
+    turn_id: int | None = None
+    text: str | None = None
+
+
+async def open_by_phone(session: AsyncSession, clock: Clock, sub_domain: str, phone: str) -> tuple[int, int]:
+    """(merchant id, conversation id) of a phone with a merchant's first account, made when new. Raises NotFound."""
+    merchant = await session.scalar(select(Merchant).where(Merchant.sub_domain == sub_domain))
+    if merchant is None:
+        raise NotFound(f"no merchant {sub_domain!r}: run `recado apply` with it")
+    account = await MerchantRepository(session, merchant.id).first_account()
+    if account is None:
+        raise NotFound(f"merchant {sub_domain!r} has no channel")
+    _, conversation = await ConversationService(session, merchant.id, clock).open(account, phone, phone, None)
+    return merchant.id, conversation.id
+
+
+async def load_context(session: AsyncSession, clock: Clock, given: Given, window: int) -> Loaded:
+    """Everything that a turn needs, in a handful of queries whatever the length of the thread.
+
+    Raises ConversationNotFound.
+    """
+    conversations = ConversationRepository(session, given.merchant_id)
+    conversation, contact, merchant = await conversations.get(given.conversation_id)
+    person = (
+        await MerchantRepository(session, given.merchant_id).staff_by_phone(contact.phone) if contact.phone else None
+    )
+    messages = await TurnRepository(session, given.merchant_id).messages(given.turn_id) if given.turn_id else []
+    history = await conversations.history(conversation.id, conversation.summarised_through, window)
+    incoming = await _incoming(conversations, conversation.id, messages)
+    if given.text is not None:
+        incoming.append(Incoming(kind="text", text=given.text, quoted=None))
+    loaded = Loaded(
+        merchant_id=merchant.id,
+        merchant=merchant.name,
+        conversation_id=conversation.id,
+        language=conversation.language or merchant.language,
+        role="staff" if person else "customer",
+        person_name=person.name if person else contact.name,
+        merchant_user_id=person.id if person else None,
+        summary=conversation.summary,
+        history=_lines(history, given.turn_id),
+        incoming=incoming,
+        documents=[],
+        pending=[],
+        target=None,
+        answerable=None,
+    )
+    if person is None:
+        loaded["documents"] = await _documents(session, clock, contact, incoming)
+    else:
+        pending = await NotificationService(session, given.merchant_id, clock).pending()
+        loaded["pending"] = pending
+        loaded["target"], loaded["answerable"] = which_notification(incoming, pending, _asked_which(history))
+    return loaded
+
+
+def which_notification(
+    incoming: list[Incoming], pending: list[Pending], asked_which: bool
+) -> tuple[dict[str, str] | None, list[str] | None]:
+    """Which notification a staff member's messages are about, and which ones the agent may answer for them.
+
+    A quoted message decides, else a named id, else the only open one. When several are open and none of these says
+    which, nothing may be answered until the person was asked.
+    """
+    quoted = list(dict.fromkeys(message["quoted"] for message in incoming if message["quoted"]))
+    named = [add_prefix(number) for message in incoming for number in read_prefixed(message["text"])]
+    open_ids = [notification["notification_id"] for notification in pending]
+    for because, found in (("quoted", quoted), ("named", named), ("only one open", open_ids)):
+        if len(found) == 1:
+            return {"notification_id": found[0], "because": because}, found
+        if found and because != "only one open":
+            return None, found
+    return None, None if asked_which else []
+
+
+def _asked_which(history: list[Message]) -> bool:
+    responses = [message for message in history if message.role == "response"]
+    return bool(responses) and bool(responses[-1].other_data.get("asked_which"))
+
+
+async def _incoming(
+    conversations: ConversationRepository, conversation_id: int, messages: list[Message]
+) -> list[Incoming]:
+    quoting = [m.quoted_provider_message_id for m in messages if m.quoted_provider_message_id]
+    quoted = await conversations.quoted(conversation_id, quoting) if quoting else {}
+    incoming = []
+    for message in messages:
+        source = quoted.get(message.quoted_provider_message_id or "")
+        notification_id = source.other_data.get("notification_id_prefixed") if source else None
+        incoming.append(Incoming(kind=message.kind, text=readable(message), quoted=notification_id))
+    return incoming
+
+
+def readable(message: Message) -> str:
+    """A message as the model reads it: its text, and a note for what it cannot see."""
+    notes = [f"[{found.get('content_type') or 'file'!s}]" for found in message.attachments]
+    if not notes and message.kind not in {"text", "button"} and not message.text:
+        notes = [f"[{message.kind}]"]
+    text = shorten(message.text, MAX_CHARACTERS)
+    return " ".join([*notes, text]).strip() or "[empty message]"
+
+
+def _lines(history: list[Message], turn_id: int | None) -> list[Line]:
+    roles: dict[str, Literal["user", "assistant", "system"]] = {"user": "user", "assistant": "system"}
+    return [
+        Line(id=message.id, role=roles.get(message.role, "assistant"), text=readable(message))
+        for message in history
+        # What the turn answers is `incoming`; what no turn has taken yet will be another's.
+        if message.role != "user" or (message.turn_id is not None and message.turn_id != turn_id)
+    ]
+
+
+async def _documents(
+    session: AsyncSession, clock: Clock, contact: Contact, incoming: list[Incoming]
+) -> list[dict[str, str]]:
+    asked = " ".join(message["text"] for message in incoming)
+    found = await DocumentService(session, contact.merchant_id, clock).relevant(asked)
+    return [{"title": document.title, "content": shorten(document.content, MAX_CHARACTERS)} for document in found]

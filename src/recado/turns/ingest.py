@@ -1,0 +1,105 @@
+"""From stored events to messages and statuses, in the order in which they arrived."""
+
+from collections.abc import Mapping
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from recado.alerts.service import Alerts
+from recado.channels.base import Channel, StatusUpdate
+from recado.clock import Clock
+from recado.conversations.outbox import apply_status
+from recado.conversations.repository import ConversationRepository
+from recado.conversations.service import ConversationService
+from recado.db.engine import Database
+from recado.db.models import InboxEvent
+from recado.errors import RecadoError
+from recado.jobs.nudges import Nudges
+from recado.merchants.account import Account
+from recado.merchants.repository import find_account
+from recado.turns.repository import lock_inbox, received_events
+
+log = structlog.get_logger(__name__)
+
+BATCH = 100
+Accounts = dict[tuple[str, str], Account | None]
+
+
+class Ingest:
+    """Reads the inbox. One runs at a time, so that order is kept."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        channels: Mapping[str, Channel],
+        alerts: Alerts,
+        nudges: Nudges,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._channels = channels
+        self._alerts = alerts
+        self._nudges = nudges
+
+    async def run(self) -> None:
+        """Take in everything that waits."""
+        while True:
+            try:
+                count = await self._batch(BATCH)
+            except (SQLAlchemyError, RecadoError, ValueError):
+                # One event spoils its batch: take them singly, so that only that one is put aside.
+                log.warning("a batch of events failed, taking them one by one", exc_info=True)
+                count = await self._single()
+            if count == 0:
+                return
+
+    async def _batch(self, size: int) -> int:
+        touched: dict[int, int] = {}
+        async with self._database.transaction() as session:
+            await lock_inbox(session, self._database.is_sqlite)
+            events = await received_events(session, size)
+            accounts: Accounts = {}
+            for event in events:
+                await self._take(session, event, accounts, touched)
+        for conversation_id, merchant_id in touched.items():
+            await self._nudges.turn(conversation_id, merchant_id)
+        return len(events)
+
+    async def _single(self) -> int:
+        try:
+            return await self._batch(1)
+        except (SQLAlchemyError, RecadoError, ValueError) as error:
+            async with self._database.transaction() as session:
+                event = (await received_events(session, 1))[0]
+                await self._put_aside(event, "dead", f"{type(error).__name__}: {error}"[:2_000])
+            return 1
+
+    async def _take(
+        self, session: AsyncSession, event: InboxEvent, accounts: Accounts, touched: dict[int, int]
+    ) -> None:
+        place = (event.channel, event.address)
+        if place not in accounts:
+            accounts[place] = await find_account(session, *place)
+        account = accounts[place]
+        if account is None:
+            await self._put_aside(event, "unrouted", "no channel account has this address: add it with `recado apply`")
+            return
+        try:
+            parsed = self._channels[event.channel].parse(event.payload)
+        except RecadoError as error:
+            await self._put_aside(event, "dead", str(error))
+            return
+        event.merchant_id, event.state = account.merchant_id, "done"
+        if isinstance(parsed, StatusUpdate):
+            repository = ConversationRepository(session, account.merchant_id)
+            if not await apply_status(repository, self._alerts, parsed):
+                log.info("status of a message that is not ours", event_id=event.id)
+            return
+        conversation = await ConversationService(session, account.merchant_id, self._clock).receive(account, parsed)
+        touched[conversation.id] = account.merchant_id
+
+    async def _put_aside(self, event: InboxEvent, state: str, reason: str) -> None:
+        event.state, event.error = state, reason
+        await self._alerts.send(f"inbox event {state}", reason, event_id=event.id, channel=event.channel)

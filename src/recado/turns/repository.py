@@ -1,0 +1,113 @@
+"""All SQL about the inbox and turns. The inbox is read before a merchant is known; turns are scoped by merchant."""
+
+from datetime import datetime
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from recado.db.models import InboxEvent, Message, Turn
+
+INBOX_LOCK = 0x7265_6361_646F
+"""The PostgreSQL advisory lock under which the inbox is read: "recado" in ASCII."""
+
+
+async def lock_inbox(session: AsyncSession, is_sqlite: bool) -> None:
+    """Let no other transaction read the inbox until this one ends. On SQLite, writing does that."""
+    if not is_sqlite:
+        await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": INBOX_LOCK})
+
+
+async def received_events(session: AsyncSession, limit: int) -> list[InboxEvent]:
+    """Events that wait, in the order of their arrival."""
+    query = select(InboxEvent).where(InboxEvent.state == "received").order_by(InboxEvent.id).limit(limit)
+    return list(await session.scalars(query))
+
+
+async def count_received(session: AsyncSession) -> int:
+    """How many events wait."""
+    query = select(func.count()).select_from(InboxEvent).where(InboxEvent.state == "received")
+    return (await session.execute(query)).scalar_one()
+
+
+async def conversations_with_work(session: AsyncSession, limit: int) -> list[tuple[int, int]]:
+    """(conversation id, merchant id) of those with messages to answer or a turn to go on with, for the sweep."""
+    pending = select(Message.conversation_id, Message.merchant_id).where(
+        Message.role == "user", Message.turn_id.is_(None)
+    )
+    running = select(Turn.conversation_id, Turn.merchant_id).where(Turn.state == "running")
+    found = await session.execute(pending.union(running).limit(limit))
+    return [(row[0], row[1]) for row in found]
+
+
+class TurnRepository:
+    """One merchant's turns."""
+
+    def __init__(self, session: AsyncSession, merchant_id: int) -> None:
+        self._session = session
+        self._merchant_id = merchant_id
+
+    async def running(self, conversation_id: int) -> Turn | None:
+        """The conversation's turn that has not ended."""
+        return await self._session.scalar(
+            select(Turn).where(
+                Turn.merchant_id == self._merchant_id,
+                Turn.conversation_id == conversation_id,
+                Turn.state == "running",
+            )
+        )
+
+    async def get(self, turn_id: int) -> Turn:
+        """One turn."""
+        query = select(Turn).where(Turn.merchant_id == self._merchant_id, Turn.id == turn_id)
+        return (await self._session.scalars(query)).one()
+
+    async def latest_pending(self, conversation_id: int) -> Message | None:
+        """The newest message that no turn has taken."""
+        return await self._session.scalar(
+            select(Message)
+            .where(
+                Message.merchant_id == self._merchant_id,
+                Message.conversation_id == conversation_id,
+                Message.role == "user",
+                Message.turn_id.is_(None),
+            )
+            .order_by(Message.id.desc())
+            .limit(1)
+        )
+
+    async def attach_pending(self, turn: Turn) -> int:
+        """Give the turn all messages that no turn has taken. How many there were."""
+        taken = await self._session.execute(
+            update(Message)
+            .where(
+                Message.merchant_id == self._merchant_id,
+                Message.conversation_id == turn.conversation_id,
+                Message.role == "user",
+                Message.turn_id.is_(None),
+            )
+            .values(turn_id=turn.id)
+            .returning(Message.id)
+        )
+        return len(taken.all())
+
+    async def messages(self, turn_id: int) -> list[Message]:
+        """What the turn answers, in order."""
+        query = select(Message).where(
+            Message.merchant_id == self._merchant_id, Message.turn_id == turn_id, Message.role == "user"
+        )
+        return list(await self._session.scalars(query.order_by(Message.id)))
+
+    def start(self, conversation_id: int, process_id: str, now: datetime, until: datetime) -> Turn:
+        """A new turn, claimed by this process."""
+        turn = Turn(
+            merchant_id=self._merchant_id,
+            conversation_id=conversation_id,
+            state="running",
+            draft=1,
+            failures=0,
+            claimed_by=process_id,
+            claimed_until=until,
+            started_at=now,
+        )
+        self._session.add(turn)
+        return turn

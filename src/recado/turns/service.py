@@ -1,0 +1,210 @@
+"""One turn: wait for quiet, let the agent answer all that is pending, write down what it says."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from recado.agent.protocol import Agent, AgentResult
+from recado.alerts.service import Alerts
+from recado.channels.base import Channel, InboundMessage
+from recado.clock import Clock
+from recado.conversations.repository import ConversationRepository
+from recado.conversations.service import ConversationService, Reply
+from recado.db.engine import Database
+from recado.db.models import Message, Turn
+from recado.errors import SendError
+from recado.jobs.nudges import Nudges
+from recado.merchants.repository import MerchantRepository
+from recado.turns.repository import TurnRepository
+
+log = structlog.get_logger(__name__)
+
+CLAIM = timedelta(minutes=6)
+"""Longer than a turn job may take: another process may then go on with the turn."""
+MAX_DRAFTS = 3
+"""How often a draft is dropped for newer messages before it is sent all the same."""
+MAX_QUIET_WAITS = 5
+MAX_FAILURES = 3
+FAILURE_BACKOFF = timedelta(seconds=2)
+
+APOLOGY = {
+    "es": "Lo siento, ahora mismo no puedo responder: algo falló de nuestro lado. Ya avisé al equipo.",
+    "en": "Sorry, I cannot answer right now: something failed on our side. I have told the team.",
+    "pt": "Desculpe, não consigo responder agora: algo falhou do nosso lado. Já avisei a equipe.",
+    "fr": "Désolé, je ne peux pas répondre pour l’instant : un problème est survenu chez nous. L’équipe est prévenue.",
+}
+
+
+def apology(language: str | None) -> str:
+    """What a person is told when a turn fails for good."""
+    return APOLOGY.get(language or "", APOLOGY["en"])
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSettings:
+    """`quiet_seconds`: how long a person must have been silent before they are answered. `alone`: no other process
+    runs turns, so that another's claim is from before a crash."""
+
+    process_id: str
+    quiet_seconds: float
+    alone: bool
+
+
+class TurnService:
+    """Runs turns, one at a time per conversation."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        channels: Mapping[str, Channel],
+        agent: Agent,
+        alerts: Alerts,
+        nudges: Nudges,
+        settings: TurnSettings,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._channels = channels
+        self._agent = agent
+        self._alerts = alerts
+        self._nudges = nudges
+        self._settings = settings
+
+    async def run(self, conversation_id: int, merchant_id: int) -> None:
+        """Answer until nothing is pending. What fails is tried again by the sweep, and apologised for in the end."""
+        while True:
+            await self._wait_for_quiet(conversation_id, merchant_id)
+            turn = await self._begin(conversation_id, merchant_id)
+            if turn is None:
+                return
+            try:
+                while not await self._draft(turn):
+                    log.info("draft dropped for newer messages", turn_id=turn.id)
+            except Exception as error:  # noqa: BLE001 - the job boundary: a person must hear of whatever it was
+                await self._failed(turn, error)
+                return
+
+    async def _wait_for_quiet(self, conversation_id: int, merchant_id: int) -> None:
+        """Mark as read and show typing, until the person has been silent for the quiet period."""
+        acknowledged: int | None = None
+        for _ in range(MAX_QUIET_WAITS):
+            async with self._database.read() as session:
+                turns = TurnRepository(session, merchant_id)
+                latest = await turns.latest_pending(conversation_id)
+            if latest is None:
+                return
+            if latest.id != acknowledged:
+                await self._acknowledge(latest)
+                acknowledged = latest.id
+            silent = (self._clock.now() - latest.created_at).total_seconds()
+            if silent >= self._settings.quiet_seconds:
+                return
+            await asyncio.sleep(self._settings.quiet_seconds - silent)
+
+    async def _acknowledge(self, message: Message) -> None:
+        async with self._database.read() as session:
+            repository = ConversationRepository(session, message.merchant_id)
+            conversation, contact, _ = await repository.get(message.conversation_id)
+            account = await MerchantRepository(session, message.merchant_id).account(conversation.channel_account_id)
+        inbound = InboundMessage(
+            provider_message_id=message.provider_message_id or "",
+            channel_user_id=contact.channel_user_id,
+            phone=contact.phone,
+            name=contact.name,
+            kind=message.kind,
+            text="",
+        )
+        try:
+            await self._channels[account.channel].acknowledge(account, inbound)
+        except SendError as error:  # a courtesy: the answer matters more
+            log.info("could not show typing", conversation_id=conversation.id, error=str(error))
+
+    async def _begin(self, conversation_id: int, merchant_id: int) -> Turn | None:
+        """The turn to run: one that was interrupted, or a new one with all that is pending. None: nothing to do."""
+        now = self._clock.now()
+        async with self._database.transaction() as session:
+            turns = TurnRepository(session, merchant_id)
+            turn = await turns.running(conversation_id)
+            if turn is not None:
+                if self._is_taken(turn):
+                    return None
+                turn.claimed_by, turn.claimed_until = self._settings.process_id, now + CLAIM
+                return turn
+            if await turns.latest_pending(conversation_id) is None:
+                return None
+            turn = turns.start(conversation_id, self._settings.process_id, now, now + CLAIM)
+            await session.flush()
+            await turns.attach_pending(turn)
+            return turn
+
+    def _is_taken(self, turn: Turn) -> bool:
+        if turn.claimed_until <= self._clock.now():
+            return False
+        if turn.claimed_by is None:
+            return True  # it failed, and waits to be tried again
+        return turn.claimed_by != self._settings.process_id and not self._settings.alone
+
+    async def _draft(self, turn: Turn) -> bool:
+        """Let the agent answer, and write it down. Whether the draft stood."""
+        given = {"turn_id": turn.id, "conversation_id": turn.conversation_id, "merchant_id": turn.merchant_id}
+        result = await self._agent.run(turn.conversation_id, f"turn:{turn.id}:{turn.draft}", given)
+        async with self._database.transaction() as session:
+            turns = TurnRepository(session, turn.merchant_id)
+            row = await turns.get(turn.id)
+            if not result.acted and row.draft < MAX_DRAFTS and await turns.attach_pending(row):
+                row.draft += 1
+                turn.draft = row.draft
+                return False
+            service = ConversationService(session, turn.merchant_id, self._clock)
+            await self._write(service, row, result)
+            row.state, row.finished_at, row.claimed_by = "done", self._clock.now(), None
+        if result.replies:
+            await self._nudges.deliver(turn.conversation_id, turn.merchant_id)
+        await self._agent.prune(turn.conversation_id)
+        return True
+
+    async def _write(self, service: ConversationService, turn: Turn, result: AgentResult) -> None:
+        conversation, _, _ = await service.repository.get(turn.conversation_id)
+        if result.language is not None:
+            conversation.language = result.language
+        if result.summary is not None and result.summarised_through is not None:
+            conversation.summary = result.summary
+            conversation.summarised_through = result.summarised_through
+        for number, reply in enumerate(result.replies):
+            await service.say(
+                conversation,
+                Reply(
+                    key=f"turn:{turn.id}:reply:{number}",
+                    text=reply.text,
+                    prompt=reply.prompt,
+                    other_data=reply.other_data,
+                    turn_id=turn.id,
+                ),
+            )
+
+    async def _failed(self, turn: Turn, error: Exception) -> None:
+        log.warning("turn failed", turn_id=turn.id, error=f"{type(error).__name__}: {error}", exc_info=True)
+        given_up = False
+        async with self._database.transaction() as session:
+            turns = TurnRepository(session, turn.merchant_id)
+            row = await turns.get(turn.id)
+            row.failures += 1
+            row.error = f"{type(error).__name__}: {error}"[:2_000]
+            row.claimed_by = None
+            row.claimed_until = self._clock.now() + FAILURE_BACKOFF * 2 ** (row.failures - 1)
+            if row.failures >= MAX_FAILURES:
+                given_up = True
+                row.state, row.finished_at = "failed", self._clock.now()
+                service = ConversationService(session, turn.merchant_id, self._clock)
+                conversation, _, merchant = await service.repository.get(turn.conversation_id)
+                text = apology(conversation.language or merchant.language)
+                await service.say(conversation, Reply(key=f"turn:{turn.id}:apology", text=text, turn_id=turn.id))
+        if given_up:
+            await self._nudges.deliver(turn.conversation_id, turn.merchant_id)
+            context: dict[str, Any] = {"turn_id": turn.id, "conversation_id": turn.conversation_id}
+            await self._alerts.send("turn failed for good", str(row.error), merchant_id=turn.merchant_id, **context)

@@ -1,0 +1,1 @@
+"""Local provider servers: the providers' wire format over real sockets, and misbehaviour on demand."""
