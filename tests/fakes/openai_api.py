@@ -78,9 +78,7 @@ class OpenAIFake(Fake):
 
     def not_found(self, request: Request) -> Response:
         message = f"Invalid URL ({request.method} {request.url.path})"
-        return _failure(
-            {"status": 404, "message": message, "type": "invalid_request_error", "code": None}, ""
-        )
+        return _failure({"status": 404, "message": message, "type": "invalid_request_error", "code": None}, "")
 
     async def _completions(self, request: Request) -> Response:
         raw = await request.body()
@@ -88,9 +86,7 @@ class OpenAIFake(Fake):
             body = json.loads(raw)
         except ValueError:
             self.record(request, "chat", {"raw": raw.decode("utf-8", "replace")}, "400")
-            return _failure(
-                {"status": 400, "type": "invalid_request_error", "message": "Invalid JSON body"}, ""
-            )
+            return _failure({"status": 400, "type": "invalid_request_error", "message": "Invalid JSON body"}, "")
         reply = self._decide(request, body)
         self.record(request, "chat", body, _summary(reply))
         if not await self.pause(reply):

@@ -61,9 +61,7 @@ def last_text(request: JsonObject, role: str) -> str:
 
 def system_text(request: JsonObject) -> str:
     messages = request.get("messages", [])
-    return "\n".join(
-        text_of(message) for message in messages if message.get("role") in ("system", "developer")
-    )
+    return "\n".join(text_of(message) for message in messages if message.get("role") in ("system", "developer"))
 
 
 def tool_names(request: JsonObject) -> list[str]:

@@ -72,9 +72,7 @@ def error_answer(error: JsonObject | str, model: str) -> tuple[int, JsonObject, 
     """(status, body, headers) of a name from ERRORS, or {name?, status?, message?, type?, param?, code?,
     retry_after? (seconds), headers?}."""
     given: JsonObject = {"name": error} if isinstance(error, str) else error
-    name = given.get("name") or next(
-        (key for key, row in ERRORS.items() if row[0] == given.get("status")), None
-    )
+    name = given.get("name") or next((key for key, row in ERRORS.items() if row[0] == given.get("status")), None)
     status, kind, code, message = ERRORS[name] if name else (500, "server_error", None, "An error occurred.")
     body = {
         "message": given.get("message", message.replace("{model}", model)),
@@ -120,9 +118,7 @@ def _finish_reason(reply: JsonObject) -> str:
 def _usage(request: JsonObject, reply: JsonObject) -> JsonObject:
     # about four characters a token; only the arithmetic has to hold
     asked = sum(len(text_of(message)) for message in request.get("messages", [])) // 4 + 1
-    said = (
-        len(_content(reply) or "") + sum(len(as_text(call)) for call in reply.get("tool_calls", []))
-    ) // 4 + 1
+    said = (len(_content(reply) or "") + sum(len(as_text(call)) for call in reply.get("tool_calls", []))) // 4 + 1
     return {
         "prompt_tokens": asked,
         "completion_tokens": said,
@@ -174,9 +170,7 @@ def chunks(request: JsonObject, reply: JsonObject) -> Iterator[JsonObject]:
         return {**envelope, "choices": [choice], **({"usage": None} if with_usage else {})}
 
     if not reply.get("empty_choices"):
-        yield chunk(
-            {"role": "assistant", "content": "" if _content(reply) is not None else None, "refusal": None}
-        )
+        yield chunk({"role": "assistant", "content": "" if _content(reply) is not None else None, "refusal": None})
         yield from map(chunk, _deltas(reply))
         yield chunk({}, _finish_reason(reply))
     if with_usage:

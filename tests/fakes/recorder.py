@@ -47,9 +47,7 @@ class Recorder:
         """Blocks until `count` entries (of `kind`) are there. Raises TimeoutError, with what there is."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._matching(kind)) >= count, timeout):
-                raise TimeoutError(
-                    f"{len(self._matching(kind))} of {count} {kind or 'entries'} in {timeout} s"
-                )
+                raise TimeoutError(f"{len(self._matching(kind))} of {count} {kind or 'entries'} in {timeout} s")
             return self._matching(kind)
 
     async def until(self, count: int, kind: str | None = None, timeout: float = 10.0) -> list[JsonObject]:

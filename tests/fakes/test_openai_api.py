@@ -100,9 +100,7 @@ async def test_tools_round_trip(fake: OpenAIFake, chat: Chat) -> None:
     )
     model = chat().bind_tools([ask_staff], strict=True)
     asked = await model.ainvoke("¿Hay pan?")
-    assert [(made["name"], made["args"]) for made in asked.tool_calls] == [
-        ("ask_staff", {"question": "¿Hay pan?"})
-    ]
+    assert [(made["name"], made["args"]) for made in asked.tool_calls] == [("ask_staff", {"question": "¿Hay pan?"})]
     assert asked.response_metadata["finish_reason"] == "tool_calls"
 
     result = ToolMessage("sí", tool_call_id=asked.tool_calls[0]["id"])

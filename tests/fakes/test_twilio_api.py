@@ -95,9 +95,7 @@ async def test_a_send_is_answered_with_the_whole_resource(fake: TwilioFake, clie
 
 async def test_templates_and_media(fake: TwilioFake, client: Client) -> None:
     fake.apply_script({"contents": {"HX1": "Hola {{1}}"}})
-    filled = await client.messages.create_async(
-        to=ANA, from_=SHOP, content_sid="HX1", content_variables='{"1": "Ana"}'
-    )
+    filled = await client.messages.create_async(to=ANA, from_=SHOP, content_sid="HX1", content_variables='{"1": "Ana"}')
     pictures = await send(client, media_url=["https://example.com/a.png", "https://example.com/b.png"])
     assert filled.body == "Hola Ana"
     assert (pictures.sid[:2], pictures.num_media) == ("MM", "2")
@@ -117,9 +115,7 @@ async def test_a_crashed_product_can_ask_what_was_sent(fake: TwilioFake, client:
 
 
 async def test_typing_and_unknown_messages(fake: TwilioFake, client: Client) -> None:
-    shown = await client.messaging.v2.typing_indicator.create_async(
-        channel="whatsapp", message_id="SM" + "0" * 32
-    )
+    shown = await client.messaging.v2.typing_indicator.create_async(channel="whatsapp", message_id="SM" + "0" * 32)
     assert shown.success is True
     assert fake.requests.entries("typing")[0]["body"]["channel"] == "whatsapp"
     with pytest.raises(TwilioRestException) as unknown:
@@ -183,9 +179,7 @@ async def test_a_list_that_fails_raises_the_bare_exception(fake: TwilioFake, cli
 
 
 @pytest.mark.parametrize(("when", "accepted"), [("before", 0), ("after", 1)])
-async def test_cut_and_hung_sends_are_ambiguous(
-    fake: TwilioFake, client: Client, when: str, accepted: int
-) -> None:
+async def test_cut_and_hung_sends_are_ambiguous(fake: TwilioFake, client: Client, when: str, accepted: int) -> None:
     fake.apply_script({"faults": [{"fault": {"cut": when}}]})
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await send(client)
@@ -199,9 +193,7 @@ async def test_cut_and_hung_sends_are_ambiguous(
 
 
 @pytest.mark.parametrize(("after", "accepted"), [(False, 0), (True, 1)])
-async def test_a_held_send_goes_on_when_released(
-    fake: TwilioFake, client: Client, after: bool, accepted: int
-) -> None:
+async def test_a_held_send_goes_on_when_released(fake: TwilioFake, client: Client, after: bool, accepted: int) -> None:
     fake.apply_script({"faults": [{"fault": {"hold": "door", "after": after}}]})
     sending = asyncio.create_task(send(client))
     await fake.requests.until(1, "send")
@@ -224,9 +216,7 @@ async def test_callbacks_are_signed_and_in_order(fake: TwilioFake, client: Clien
     assert [entry["answer"] for entry in fake.callbacks.entries()] == [204, 204, 204]
 
 
-async def test_callbacks_out_of_order_doubled_and_failed(
-    fake: TwilioFake, client: Client, product: Product
-) -> None:
+async def test_callbacks_out_of_order_doubled_and_failed(fake: TwilioFake, client: Client, product: Product) -> None:
     callback = f"{product.url}/status"
     late = {"status": "undelivered", "error_code": 63016}
     fake.apply_script(

@@ -268,9 +268,7 @@ async def test_right_to_left_text_and_long_words(simulator: Page) -> None:
     assert await ben.locator(".chat").evaluate("chat => chat.scrollWidth <= chat.clientWidth")
 
 
-async def test_what_was_not_sent_keeps_its_text_and_is_retried_with_the_same_id(
-    simulator: Page, watch: Watch
-) -> None:
+async def test_what_was_not_sent_keeps_its_text_and_is_retried_with_the_same_id(simulator: Page, watch: Watch) -> None:
     ana, ids = phone(simulator, ANA), []
 
     async def fail(route: Route) -> None:

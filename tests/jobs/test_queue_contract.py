@@ -22,7 +22,7 @@ from recado.jobs.memory import MemoryQueue
 
 POSTGRES_URL = os.environ.get("RECADO_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/test")
 REDIS_URL = os.environ.get("RECADO_TEST_REDIS_URL", "redis://127.0.0.1:6379")
-POLL = 0.05  # seconds. By LISTEN alone, SAQ's Postgres queue can leave a claimed job until the next NOTIFY
+POLL = 0.05  # seconds. Without polling, SAQ's Postgres queue misses what comes while it starts to LISTEN
 PATIENCE = 8.0  # seconds for what must happen; Postgres and Redis look for due jobs once a second
 
 
@@ -49,7 +49,7 @@ async def running(queue: Queue, functions: dict[str, Any], **options: Any) -> As
         yield worker
     finally:
         worker.event.set()
-        await asyncio.wait_for(task, PATIENCE)
+        await asyncio.wait_for(task, 30)  # a psycopg query that is cancelled under way can take its time
 
 
 async def put(queue: Queue, function: str = "work", **options: Any) -> Job:
@@ -316,9 +316,7 @@ class TestMemory(QueueContract):
         consumers: list[asyncio.Task[None]] = []
         for _ in range(2000):
             consumers += [asyncio.create_task(consume()) for _ in range(chance.randrange(3))]
-            for _ in range(
-                chance.randrange(3)
-            ):  # before the dequeue starts, while it waits, once it is woken
+            for _ in range(chance.randrange(3)):  # before the dequeue starts, while it waits, once it is woken
                 await asyncio.sleep(0)
             put_in.add((await put(queue)).key)
             for consumer in chance.sample(consumers, len(consumers) // 2):

@@ -245,7 +245,7 @@ def _staff(chat: _Chat) -> AIMessage:
         return chat.phrase("none")
     items = " · ".join(f"{found['notification_id']}: {found['question']}" for found in pending)
     said = re.sub(r"^\[[^\]]*\]\s*", "", chat.last)
-    answer = _NOTIFICATION.sub("", said).strip(" :,.-\n")
+    answer = _NOTIFICATION.sub("", said).lstrip(" :,.-\n").rstrip()
     if _WORD.findall(fold(said)) in (["pendientes"], ["pendente"], ["open"], ["list"], ["lista"]):
         return chat.phrase("open", items=items)
     if target is None or chat.tool_problem:
