@@ -114,9 +114,7 @@ async def open_worker(services: Services) -> AsyncIterator[Worker[Any]]:
     """A worker on these services, with the compiled graphs. The caller starts it."""
     settings = services.settings
     async with open_checkpoints(settings.checkpoint_url) as checkpoints:
-        yield make_worker(
-            services.nudges, make_handlers(services, checkpoints), settings.worker_concurrency, GRACE_SECONDS
-        )
+        yield make_worker(services.nudges, make_handlers(services, checkpoints), settings.worker_concurrency)
 
 
 def make_handlers(services: Services, checkpoints: SqliteCheckpoints) -> dict[str, Handler]:

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
-from recado.bootstrap import EMBEDDED_QUEUE, connect, make_services, open_worker
+from recado.bootstrap import EMBEDDED_QUEUE, GRACE_SECONDS, connect, make_services, open_worker
 from recado.http.app import create_app
+from recado.jobs.worker import run_worker
 from recado.settings import Settings
 
 
@@ -23,13 +24,12 @@ def make_app(settings: Settings) -> FastAPI:
                 yield
                 return
             worker = await stack.enter_async_context(open_worker(services))
-            worker.SIGNALS = []  # the server handles them, and ends this block
-            running = asyncio.create_task(worker.start())
+            stopping = asyncio.Event()
+            running = asyncio.create_task(run_worker(worker, stopping, GRACE_SECONDS))
             try:
                 yield
             finally:
-                await worker.stop()
-                with suppress(asyncio.CancelledError):
-                    await running
+                stopping.set()
+                await running
 
     return create_app(services, lifespan)

@@ -1,6 +1,7 @@
 """The `recado` command."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -11,7 +12,7 @@ import uvicorn
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from recado.bootstrap import EMBEDDED_QUEUE, connect, make_services, open_worker
+from recado.bootstrap import EMBEDDED_QUEUE, GRACE_SECONDS, connect, make_services, open_worker
 from recado.clock import Clock
 from recado.db.engine import Database
 from recado.db.migrate import migrate as migrate_database
@@ -20,6 +21,7 @@ from recado.entrypoints.api import make_app
 from recado.entrypoints.doctor import examine
 from recado.entrypoints.logs import configure_logs
 from recado.errors import ConfigurationError
+from recado.jobs.worker import run_worker
 from recado.merchants.service import apply_merchants, read_merchants
 from recado.settings import Settings, get_settings
 
@@ -100,8 +102,12 @@ def worker() -> None:
     async def work() -> None:
         services = make_services(settings)
         await _check_schema(services.database)
+        stopping = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         async with connect(services), open_worker(services) as running:
-            await running.start()
+            typer.echo("working", err=True)
+            await run_worker(running, stopping, GRACE_SECONDS)
 
     _run(work())
 

@@ -24,5 +24,7 @@ def configure_logs(settings: Settings) -> None:
     )
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     # They log the bodies of requests, or a line for every job: neither belongs into a log of people's messages.
-    for name in ("alembic", "httpx", "httpx2", "openai", "twilio", "saq", "aiosqlite", "aiohttp"):
+    for name in ("alembic", "httpx", "httpx2", "openai", "twilio", "aiosqlite", "aiohttp"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    # It warns at every stop that its idle loops were cancelled; failed jobs are errors.
+    logging.getLogger("saq").setLevel(logging.ERROR)

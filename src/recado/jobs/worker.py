@@ -1,5 +1,6 @@
 """The SAQ worker and its queue, the same on every `QUEUE_URL`."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -25,7 +26,7 @@ def make_queue(url: str) -> Queue:
     raise ConfigurationError(f"QUEUE_URL must be memory://, postgresql://… or redis://…, not {url.split('://')[0]}://…")
 
 
-def make_worker(nudges: Nudges, handlers: Mapping[str, Handler], concurrency: int, grace_seconds: int) -> Worker[Any]:
+def make_worker(nudges: Nudges, handlers: Mapping[str, Handler], concurrency: int) -> Worker[Any]:
     """A worker for these handlers, by name; each takes its job's arguments. `sweep` runs every three seconds."""
 
     def function(handler: Handler) -> Callable[..., Awaitable[None]]:
@@ -43,5 +44,22 @@ def make_worker(nudges: Nudges, handlers: Mapping[str, Handler], concurrency: in
         cron_jobs=[CronJob(sweep, cron=SWEEP_EVERY_THREE_SECONDS, timeout=OPTIONS["sweep"]["timeout"], ttl=-1)],
         concurrency=concurrency,
         after_process=nudges.after_process,
-        shutdown_grace_period_s=grace_seconds,
     )
+
+
+async def run_worker(worker: Worker[Any], stopping: asyncio.Event, grace_seconds: float) -> None:
+    """Work until `stopping` is set; then let running jobs end for so long, and cancel what is left.
+
+    A job that is cancelled goes on from its rows and checkpoints at the next start.
+    """
+    worker.SIGNALS = []  # whoever sets `stopping` handles them
+    running = asyncio.create_task(worker.start())
+    try:
+        await asyncio.wait({running, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        worker.event.set()
+        jobs = [context["task"] for context in worker.job_task_contexts.values()]
+        if jobs:
+            await asyncio.wait(jobs, timeout=grace_seconds)
+        await worker.stop()
+        await running
