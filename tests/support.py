@@ -65,7 +65,7 @@ class RecadoServer:
         asyncio.run(prepare_database(self._environment["DATABASE_URL"], merchants))
 
     def start(self) -> None:
-        """Start the process and wait until it is ready. Raises AssertionError, with the log, when it does not get so."""
+        """Start the process and wait until it is ready. Raises AssertionError, with the log, when it does not."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "recado.entrypoints", "serve", "--port", str(self.port)],

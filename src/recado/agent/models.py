@@ -1,14 +1,15 @@
 """Calling the language model: which one serves a task, what is plain about its answer, and how it fails."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypedDict, TypeVar, cast
 
 import openai
-from langchain_core.exceptions import OutputParserException
+from langchain_core.exceptions import LangChainException
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_openai import ChatOpenAI
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr
 
 from recado.agent.demo import DemoChatModel
 from recado.errors import ModelError
@@ -17,10 +18,18 @@ from recado.settings import Settings
 Message = Mapping[str, Any]
 """A chat message as plain data: {role: system|user|assistant|tool, content, tool_calls?, tool_call_id?}."""
 
+BACKOFF_SECONDS = 20.0
+"""What the client may spend between its attempts, a `Retry-After` included."""
+
 Schema = TypeVar("Schema", bound=BaseModel)
 
 INVALID_ARGUMENTS = "__invalid__"
 """The key under which a tool call carries arguments that were no JSON object."""
+
+
+UNUSABLE = (openai.OpenAIError, LangChainException, TimeoutError, ValueError, IndexError, TypeError, AttributeError)
+"""What the client raises for an answer that it cannot read: `ValueError` includes invalid JSON and Pydantic's errors,
+the last three come of bodies that lack what every answer has."""
 
 
 class ToolCall(TypedDict):
@@ -44,6 +53,7 @@ class Models:
     def __init__(self, settings: Settings, on_withdrawn: Callable[[str], Awaitable[None]]) -> None:
         self._settings = settings
         self._on_withdrawn = on_withdrawn
+        self._longest_seconds = settings.model_timeout_seconds * (settings.model_retries + 1) + BACKOFF_SECONDS
         self._made: dict[tuple[str, str], BaseChatModel] = {}
         self._withdrawn: set[str] = set()
 
@@ -65,17 +75,15 @@ class Models:
     async def _call(self, task: str, messages: Sequence[Message], bind: Callable[[BaseChatModel], Any]) -> Any:
         for name in self._names(task):
             try:
-                return await bind(self._model(task, name)).ainvoke([dict(message) for message in messages])
+                # The client's own timeout is for each attempt and each read: this one is for all of it.
+                async with asyncio.timeout(self._longest_seconds):
+                    return await bind(self._model(task, name)).ainvoke([dict(message) for message in messages])
             except openai.NotFoundError as error:
+                if error.code != "model_not_found":
+                    raise ModelError(f"wrong address, check OPENAI_BASE_URL: {error}") from error
                 self._withdrawn.add(name)
                 await self._on_withdrawn(f"{name} is not offered any more, the next one serves {task}: {error}")
-            except (
-                openai.OpenAIError,
-                OutputParserException,
-                ValidationError,
-                ValueError,
-                IndexError,
-            ) as error:
+            except UNUSABLE as error:
                 raise ModelError(f"{name}: {type(error).__name__}: {error}") from error
         raise ModelError(f"no model is left for {task}: name one that the provider offers in the settings")
 

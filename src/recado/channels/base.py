@@ -56,6 +56,8 @@ class StatusUpdate:
     delivery_id: int | None = None
     code: str | None = None
     error: str | None = None
+    window_closed: bool = False
+    """It failed because the 24-hour window is closed, which a provider may find out after it took the message."""
 
 
 @dataclass(frozen=True, slots=True)

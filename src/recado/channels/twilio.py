@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
-from twilio.base.exceptions import TwilioRestException, TwilioServiceException
+from twilio.base.exceptions import TwilioException, TwilioRestException, TwilioServiceException
 from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.http.response import Response
 from twilio.request_validator import RequestValidator
@@ -185,6 +185,8 @@ class TwilioChannel:
             raise _error(error.status, error.code, error.msg) from error
         except TwilioServiceException as error:
             raise _error(error.status, error.code, error.detail or error.title) from error
+        except TwilioException as error:  # how its lists fail: without status or code
+            raise Retryable(f"Twilio: {error}") from error
         except aiohttp.ClientConnectorError as error:
             raise Retryable(f"cannot connect to Twilio: {error}") from error
         except (TimeoutError, aiohttp.ClientError, ConnectionError, ValueError) as error:
@@ -203,12 +205,14 @@ def _error(status: int, code: int | None, message: str) -> SendError:
 def _parse_status(sid: str, form: Form) -> StatusUpdate:
     status = first(form, "MessageStatus")
     delivery = first(form, "delivery")
+    code = first(form, "ErrorCode")
     return StatusUpdate(
         provider_message_id=sid,
         state=STATES.get(status, "sending"),
         delivery_id=int(delivery) if delivery.isascii() and delivery.isdigit() else None,
-        code=first(form, "ErrorCode") or None,
+        code=code or None,
         error=first(form, "ErrorMessage") or first(form, "ChannelStatusMessage") or None,
+        window_closed=code.isdigit() and CODES.get(int(code)) is WindowClosed,
     )
 
 

@@ -134,7 +134,7 @@ class Outbox:
                     return
                 provider_id = await channel.send(account, message)
         except Retryable as error:
-            await self._retry_later(delivery, error)
+            await self._retry_later(delivery, error, uncertain or error.ambiguous)
         except WindowClosed as error:
             await self._window_closed(delivery, error)
         except Permanent as error:
@@ -160,14 +160,14 @@ class Outbox:
             known = await ConversationRepository(session, delivery.merchant_id).known_provider_ids(found)
         return next((provider_id for provider_id in found if provider_id not in known), None)
 
-    async def _retry_later(self, delivery: Delivery, error: Retryable) -> None:
+    async def _retry_later(self, delivery: Delivery, error: Retryable, uncertain: bool) -> None:
         if delivery.attempts >= MAX_ATTEMPTS:
             await self._fail(delivery, error.code, f"gave up after {delivery.attempts} attempts: {error}")
             return
         longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** (delivery.attempts - 1))
         delay = longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-        # An ambiguous one stays `sending`: the provider is asked before it is sent again.
-        state = "sending" if error.ambiguous else "pending"
+        # One that the provider may have stays `sending`: it is looked up before it is sent again.
+        state = "sending" if uncertain else "pending"
         await self._change(
             delivery,
             state=state,
@@ -214,6 +214,7 @@ class Outbox:
                     delivery.id,
                     ("sent", "delivered", "read"),
                     provider_message_id=values["provider_message_id"],
+                    sent_at=values["sent_at"],
                 )
 
 
@@ -224,6 +225,10 @@ async def apply_status(repository: ConversationRepository, alerts: Alerts, updat
     if delivery is None:
         return False
     if earlier is None or delivery.state not in earlier:
+        return True
+    if update.window_closed and delivery.sent_as == "text" and delivery.template is not None:
+        # The sweep sends it again, as its template.
+        delivery.state, delivery.text, delivery.provider_message_id = "pending", None, None
         return True
     delivery.state = update.state
     delivery.provider_message_id = update.provider_message_id

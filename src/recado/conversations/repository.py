@@ -7,10 +7,8 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recado.db.models import Contact, Conversation, Delivery, Merchant, Message
+from recado.db.models import UNSENT_DELIVERY, Contact, Conversation, Delivery, Merchant, Message
 from recado.errors import ConversationNotFound
-
-UNSENT = ("pending", "sending")
 
 
 class ConversationRepository:
@@ -116,7 +114,7 @@ class ConversationRepository:
             .where(
                 Delivery.merchant_id == self.merchant_id,
                 Delivery.conversation_id == conversation_id,
-                Delivery.state.in_(UNSENT),
+                UNSENT_DELIVERY,
             )
             .order_by(Delivery.id)
             .limit(1)
@@ -176,7 +174,7 @@ async def conversations_with_due_deliveries(session: AsyncSession, now: datetime
     """(conversation id, merchant id) of those with a delivery to send, of all merchants, for the sweep."""
     query = (
         select(Delivery.conversation_id, Delivery.merchant_id)
-        .where(Delivery.state.in_(UNSENT), Delivery.due_at <= now)
+        .where(UNSENT_DELIVERY, Delivery.due_at <= now)
         .group_by(Delivery.conversation_id, Delivery.merchant_id)
         .limit(limit)
     )

@@ -22,7 +22,9 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.engine = _sqlite_engine(url) if self.is_sqlite else create_async_engine(url, pool_size=20)
+        self.engine = (
+            _sqlite_engine(url) if self.is_sqlite else create_async_engine(url, pool_size=20, hide_parameters=True)
+        )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, autoflush=False)
         self._writer = asyncio.Lock()
 
@@ -54,7 +56,9 @@ def _sqlite_engine(url: str) -> AsyncEngine:
     database = make_url(url).database
     if database and database != ":memory:":
         Path(database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(url, connect_args={"timeout": SQLITE_BUSY_MILLISECONDS / 1000}, pool_size=8)
+    # Parameters are people's messages: an error must not carry them into a log.
+    timeout = {"timeout": SQLITE_BUSY_MILLISECONDS / 1000}
+    engine = create_async_engine(url, connect_args=timeout, pool_size=8, hide_parameters=True)
 
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _record: Any) -> None:

@@ -1,10 +1,23 @@
 """The log: readable in development, JSON in production."""
 
 import logging
+import re
 
 import structlog
+from structlog.typing import EventDict
 
 from recado.settings import Settings
+from recado.text import mask_phone
+
+_PHONE = re.compile(r"\+\d{7,15}")
+
+
+def mask_phones(_logger: object, _method: str, entry: EventDict) -> EventDict:
+    """Phone numbers in any text of a log entry, a provider's error message for instance, lose their middle."""
+    return {
+        name: _PHONE.sub(lambda found: mask_phone(found[0]), value) if isinstance(value, str) else value
+        for name, value in entry.items()
+    }
 
 
 def configure_logs(settings: Settings) -> None:
@@ -17,6 +30,7 @@ def configure_logs(settings: Settings) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
             structlog.processors.format_exc_info,
+            mask_phones,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from saq.job import Job, Status
 from saq.queue import Queue
+
+log = structlog.get_logger(__name__)
 
 TERMINAL = frozenset({Status.COMPLETE, Status.FAILED, Status.ABORTED})
 
@@ -32,14 +35,12 @@ class Nudges:
 
     async def nudge(self, function: str, key: str, lane: int = 0, **kwargs: Any) -> None:
         """Have `function` look. `lane` is a merchant: they take turns, so that none waits for another's burst."""
-        job = await self.queue.enqueue(
-            function,
-            key=key,
-            ttl=-1,
-            meta={"lane": str(lane)},
-            **OPTIONS[function],
-            **kwargs,
-        )
+        meta = {"lane": str(lane)}
+        try:
+            job = await self.queue.enqueue(function, key=key, ttl=-1, meta=meta, **OPTIONS[function], **kwargs)
+        except Exception:
+            log.warning("a nudge was lost, the sweep will make it again", job=function, exc_info=True)
+            return
         if job is None:
             self._again[key] = (function, lane, kwargs)
 

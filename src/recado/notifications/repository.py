@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recado.db.models import Notification
+from recado.db.models import UNFINISHED_NOTIFICATION, Notification
 from recado.errors import NotificationNotFound
 
 REQUESTED, ANSWERED = "requested", "answered"
@@ -78,13 +78,7 @@ async def unfinished_notifications(session: AsyncSession, before: datetime, limi
     """Those of all merchants whose job has work left and was last touched before, for the sweep."""
     query = (
         select(Notification)
-        .where(
-            or_(
-                Notification.announced_at.is_(None),
-                (Notification.status == ANSWERED) & Notification.returned_at.is_(None),
-            ),
-            Notification.updated_at <= before,
-        )
+        .where(UNFINISHED_NOTIFICATION, Notification.updated_at <= before)
         .order_by(Notification.id)
         .limit(limit)
     )

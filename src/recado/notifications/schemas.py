@@ -1,8 +1,9 @@
 """What the steps of a notification hand to each other, and what the model is asked for."""
 
-from typing import Any, TypedDict
+from typing import Any
 
 from pydantic import BaseModel, Field
+from typing_extensions import TypedDict  # Pydantic, and so Studio's schemas, need this one before Python 3.12
 
 
 class LocalizedResponse(BaseModel):

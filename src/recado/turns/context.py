@@ -1,10 +1,11 @@
 """What the agent is told at the start of a turn: who is there, what was said, what is known."""
 
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from typing_extensions import TypedDict  # Pydantic, and so Studio's schemas, need this one before Python 3.12
 
 from recado.clock import Clock
 from recado.conversations.repository import ConversationRepository

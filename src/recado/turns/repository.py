@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recado.db.models import InboxEvent, Message, Turn
+from recado.db.models import PENDING_MESSAGE, RECEIVED_EVENT, RUNNING_TURN, InboxEvent, Message, Turn
 
 INBOX_LOCK = 0x7265_6361_646F
 """The PostgreSQL advisory lock under which the inbox is read: "recado" in ASCII."""
@@ -19,22 +19,20 @@ async def lock_inbox(session: AsyncSession, is_sqlite: bool) -> None:
 
 async def received_events(session: AsyncSession, limit: int) -> list[InboxEvent]:
     """Events that wait, in the order of their arrival."""
-    query = select(InboxEvent).where(InboxEvent.state == "received").order_by(InboxEvent.id).limit(limit)
+    query = select(InboxEvent).where(RECEIVED_EVENT).order_by(InboxEvent.id).limit(limit)
     return list(await session.scalars(query))
 
 
 async def count_received(session: AsyncSession) -> int:
     """How many events wait."""
-    query = select(func.count()).select_from(InboxEvent).where(InboxEvent.state == "received")
+    query = select(func.count()).select_from(InboxEvent).where(RECEIVED_EVENT)
     return (await session.execute(query)).scalar_one()
 
 
 async def conversations_with_work(session: AsyncSession, limit: int) -> list[tuple[int, int]]:
     """(conversation id, merchant id) of those with messages to answer or a turn to go on with, for the sweep."""
-    pending = select(Message.conversation_id, Message.merchant_id).where(
-        Message.role == "user", Message.turn_id.is_(None)
-    )
-    running = select(Turn.conversation_id, Turn.merchant_id).where(Turn.state == "running")
+    pending = select(Message.conversation_id, Message.merchant_id).where(PENDING_MESSAGE)
+    running = select(Turn.conversation_id, Turn.merchant_id).where(RUNNING_TURN)
     found = await session.execute(pending.union(running).limit(limit))
     return [(row[0], row[1]) for row in found]
 
@@ -52,7 +50,7 @@ class TurnRepository:
             select(Turn).where(
                 Turn.merchant_id == self._merchant_id,
                 Turn.conversation_id == conversation_id,
-                Turn.state == "running",
+                RUNNING_TURN,
             )
         )
 
@@ -68,8 +66,7 @@ class TurnRepository:
             .where(
                 Message.merchant_id == self._merchant_id,
                 Message.conversation_id == conversation_id,
-                Message.role == "user",
-                Message.turn_id.is_(None),
+                PENDING_MESSAGE,
             )
             .order_by(Message.id.desc())
             .limit(1)
@@ -82,8 +79,7 @@ class TurnRepository:
             .where(
                 Message.merchant_id == self._merchant_id,
                 Message.conversation_id == turn.conversation_id,
-                Message.role == "user",
-                Message.turn_id.is_(None),
+                PENDING_MESSAGE,
             )
             .values(turn_id=turn.id)
             .returning(Message.id)

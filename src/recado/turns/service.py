@@ -163,6 +163,7 @@ class TurnService:
             service = ConversationService(session, turn.merchant_id, self._clock)
             await self._write(service, row, result)
             row.state, row.finished_at, row.claimed_by = "done", self._clock.now(), None
+        log.info("turn done", turn_id=turn.id, conversation_id=turn.conversation_id, draft=turn.draft)
         if result.replies:
             await self._nudges.deliver(turn.conversation_id, turn.merchant_id)
         await self._agent.prune(turn.conversation_id)

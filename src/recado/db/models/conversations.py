@@ -8,6 +8,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from recado.db.base import Base, UtcDateTime
 
+PENDING_MESSAGE = text("role = 'user' AND turn_id IS NULL")
+"""A message that no turn has taken. Queries must use this very condition: SQLite takes a partial index for no other."""
+
+OF_A_TURN = text("turn_id IS NOT NULL")
+
+UNSENT_DELIVERY = text("state IN ('pending', 'sending')")
+"""A delivery that is not sent yet."""
+
 
 class Contact(Base):
     """A person on a channel. The phone number is an attribute and may be missing."""
@@ -52,10 +60,10 @@ class Message(Base):
         Index(
             "ix_messages_pending",
             "conversation_id",
-            postgresql_where=text("role = 'user' AND turn_id IS NULL"),
-            sqlite_where=text("role = 'user' AND turn_id IS NULL"),
+            postgresql_where=PENDING_MESSAGE,
+            sqlite_where=PENDING_MESSAGE,
         ),
-        Index("ix_messages_turn_id", "turn_id"),
+        Index("ix_messages_turn_id", "turn_id", postgresql_where=OF_A_TURN, sqlite_where=OF_A_TURN),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -87,8 +95,8 @@ class Delivery(Base):
             "ix_deliveries_unsent",
             "conversation_id",
             "id",
-            postgresql_where=text("state IN ('pending', 'sending')"),
-            sqlite_where=text("state IN ('pending', 'sending')"),
+            postgresql_where=UNSENT_DELIVERY,
+            sqlite_where=UNSENT_DELIVERY,
         ),
         Index("ix_deliveries_provider_message_id", "provider_message_id"),
     )

@@ -8,6 +8,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from recado.db.base import Base, UtcDateTime
 
+UNFINISHED_NOTIFICATION = text("(announced_at IS NULL OR (status = 'answered' AND returned_at IS NULL))")
+"""One whose job has work left. Queries must use this very condition: SQLite takes a partial index for no other."""
+
 
 class Document(Base):
     """One piece of the merchant's knowledge: FAQ, answered user question, support classification."""
@@ -43,8 +46,8 @@ class Notification(Base):
         Index(
             "ix_notifications_unfinished",
             "id",
-            postgresql_where=text("announced_at IS NULL OR (status = 'answered' AND returned_at IS NULL)"),
-            sqlite_where=text("announced_at IS NULL OR (status = 'answered' AND returned_at IS NULL)"),
+            postgresql_where=UNFINISHED_NOTIFICATION,
+            sqlite_where=UNFINISHED_NOTIFICATION,
         ),
     )
 

@@ -7,6 +7,12 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from recado.db.base import Base, UtcDateTime
 
+RECEIVED_EVENT = text("state = 'received'")
+"""An event that waits. Queries must use this very condition: SQLite takes a partial index for no other."""
+
+RUNNING_TURN = text("state = 'running'")
+"""A turn that has not ended."""
+
 
 class InboxEvent(Base):
     """One thing that a provider delivered, stored before it is acknowledged.
@@ -21,8 +27,8 @@ class InboxEvent(Base):
         Index(
             "ix_inbox_events_received",
             "id",
-            postgresql_where=text("state = 'received'"),
-            sqlite_where=text("state = 'received'"),
+            postgresql_where=RECEIVED_EVENT,
+            sqlite_where=RECEIVED_EVENT,
         ),
     )
 
@@ -48,8 +54,8 @@ class Turn(Base):
             "ix_turns_running",
             "conversation_id",
             unique=True,
-            postgresql_where=text("state = 'running'"),
-            sqlite_where=text("state = 'running'"),
+            postgresql_where=RUNNING_TURN,
+            sqlite_where=RUNNING_TURN,
         ),
     )
 

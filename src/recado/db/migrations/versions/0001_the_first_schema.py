@@ -212,8 +212,8 @@ def upgrade() -> None:
             "ix_notifications_unfinished",
             ["id"],
             unique=False,
-            postgresql_where=sa.text("announced_at IS NULL OR (status = 'answered' AND returned_at IS NULL)"),
-            sqlite_where=sa.text("announced_at IS NULL OR (status = 'answered' AND returned_at IS NULL)"),
+            postgresql_where=sa.text("(announced_at IS NULL OR (status = 'answered' AND returned_at IS NULL))"),
+            sqlite_where=sa.text("(announced_at IS NULL OR (status = 'answered' AND returned_at IS NULL))"),
         )
 
     op.create_table(
@@ -274,7 +274,13 @@ def upgrade() -> None:
             postgresql_where=sa.text("role = 'user' AND turn_id IS NULL"),
             sqlite_where=sa.text("role = 'user' AND turn_id IS NULL"),
         )
-        batch_op.create_index("ix_messages_turn_id", ["turn_id"], unique=False)
+        batch_op.create_index(
+            "ix_messages_turn_id",
+            ["turn_id"],
+            unique=False,
+            postgresql_where=sa.text("turn_id IS NOT NULL"),
+            sqlite_where=sa.text("turn_id IS NOT NULL"),
+        )
 
     op.create_table(
         "deliveries",
@@ -350,8 +356,8 @@ def downgrade() -> None:
     with op.batch_alter_table("notifications", schema=None) as batch_op:
         batch_op.drop_index(
             "ix_notifications_unfinished",
-            postgresql_where=sa.text("announced_at IS NULL OR (status = 'answered' AND returned_at IS NULL)"),
-            sqlite_where=sa.text("announced_at IS NULL OR (status = 'answered' AND returned_at IS NULL)"),
+            postgresql_where=sa.text("(announced_at IS NULL OR (status = 'answered' AND returned_at IS NULL))"),
+            sqlite_where=sa.text("(announced_at IS NULL OR (status = 'answered' AND returned_at IS NULL))"),
         )
         batch_op.drop_index("ix_notifications_merchant_id_status")
         batch_op.drop_index(batch_op.f("ix_notifications_conversation_id"))
