@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 
 import structlog
 from structlog.typing import EventDict
@@ -23,7 +24,11 @@ def mask_phones(_logger: object, _method: str, entry: EventDict) -> EventDict:
 def configure_logs(settings: Settings) -> None:
     """Set up structlog, and have the libraries' loggers follow the level."""
     level = logging.getLevelNamesMapping()[settings.log_level]
-    renderer = structlog.processors.JSONRenderer() if settings.production else structlog.dev.ConsoleRenderer()
+    renderer = (
+        structlog.processors.JSONRenderer()
+        if settings.production
+        else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -11,6 +11,9 @@ log = structlog.get_logger(__name__)
 
 TERMINAL = frozenset({Status.COMPLETE, Status.FAILED, Status.ABORTED})
 
+HEARTBEAT_SECONDS = 30
+"""A job whose worker has not been heard of for so long is given up by the queue, so that its key is free again."""
+
 OPTIONS: Mapping[str, dict[str, Any]] = {
     "ingest": {"timeout": 60},
     "turn": {"timeout": 300},
@@ -35,9 +38,9 @@ class Nudges:
 
     async def nudge(self, function: str, key: str, lane: int = 0, **kwargs: Any) -> None:
         """Have `function` look. `lane` is a merchant: they take turns, so that none waits for another's burst."""
-        meta = {"lane": str(lane)}
+        options = {"ttl": -1, "meta": {"lane": str(lane)}, "heartbeat": HEARTBEAT_SECONDS, **OPTIONS[function]}
         try:
-            job = await self.queue.enqueue(function, key=key, ttl=-1, meta=meta, **OPTIONS[function], **kwargs)
+            job = await self.queue.enqueue(function, key=key, **options, **kwargs)
         except Exception:
             log.warning("a nudge was lost, the sweep will make it again", job=function, exc_info=True)
             return

@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from saq import Worker
-from saq.job import CronJob
+from saq.job import CronJob, Job
 from saq.queue import Queue
 
 from recado.errors import ConfigurationError
 from recado.jobs.memory import MemoryQueue
-from recado.jobs.nudges import OPTIONS, Nudges
+from recado.jobs.nudges import HEARTBEAT_SECONDS, OPTIONS, Nudges
 
 Handler = Callable[..., Awaitable[None]]
 SWEEP_EVERY_THREE_SECONDS = "* * * * * */3"
 QUEUE_NAME = "recado"
+POSTGRES_POLL_SECONDS = 0.05
+"""SAQ's PostgreSQL queue, when it listens instead, can miss a job that comes as it starts to, and hang when it stops.
+The other queues have nothing to poll."""
+STOP_SECONDS = 10.0
 
 
 def make_queue(url: str) -> Queue:
@@ -30,8 +35,12 @@ def make_worker(nudges: Nudges, handlers: Mapping[str, Handler], concurrency: in
     """A worker for these handlers, by name; each takes its job's arguments. `sweep` runs every three seconds."""
 
     def function(handler: Handler) -> Callable[..., Awaitable[None]]:
-        async def run(_context: Mapping[str, Any], **kwargs: Any) -> None:
-            await handler(**kwargs)
+        async def run(context: Mapping[str, Any], **kwargs: Any) -> None:
+            beating = asyncio.create_task(_beat(context["job"]))
+            try:
+                await handler(**kwargs)
+            finally:
+                beating.cancel()
 
         return run
 
@@ -44,7 +53,16 @@ def make_worker(nudges: Nudges, handlers: Mapping[str, Handler], concurrency: in
         cron_jobs=[CronJob(sweep, cron=SWEEP_EVERY_THREE_SECONDS, timeout=OPTIONS["sweep"]["timeout"], ttl=-1)],
         concurrency=concurrency,
         after_process=nudges.after_process,
+        timers={"sweep": HEARTBEAT_SECONDS // 2},
+        poll_interval=POSTGRES_POLL_SECONDS,
     )
+
+
+async def _beat(job: Job) -> None:
+    """Tell the queue that the job's worker is alive."""
+    while True:
+        await asyncio.sleep(HEARTBEAT_SECONDS / 3)
+        await job.update()
 
 
 async def run_worker(worker: Worker[Any], stopping: asyncio.Event, grace_seconds: float) -> None:
@@ -61,5 +79,7 @@ async def run_worker(worker: Worker[Any], stopping: asyncio.Event, grace_seconds
         jobs = [context["task"] for context in worker.job_task_contexts.values()]
         if jobs:
             await asyncio.wait(jobs, timeout=grace_seconds)
-        await worker.stop()
-        await running
+        with suppress(TimeoutError):
+            await asyncio.wait_for(worker.stop(), STOP_SECONDS)
+        running.cancel()
+        await asyncio.wait({running}, timeout=STOP_SECONDS)

@@ -1,7 +1,8 @@
 """One turn: wait for quiet, let the agent answer all that is pending, write down what it says."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -23,8 +24,8 @@ from recado.turns.repository import TurnRepository
 
 log = structlog.get_logger(__name__)
 
-CLAIM = timedelta(minutes=6)
-"""Longer than a turn job may take: another process may then go on with the turn."""
+CLAIM = timedelta(seconds=45)
+"""How long a process that is not heard of keeps a turn. One that runs it renews its claim."""
 MAX_DRAFTS = 3
 """How often a draft is dropped for newer messages before it is sent all the same."""
 MAX_QUIET_WAITS = 5
@@ -83,8 +84,9 @@ class TurnService:
             if turn is None:
                 return
             try:
-                while not await self._draft(turn):
-                    log.info("draft dropped for newer messages", turn_id=turn.id)
+                async with self._holding(turn):
+                    while not await self._draft(turn):
+                        log.info("draft dropped for newer messages", turn_id=turn.id)
             except Exception as error:  # noqa: BLE001 - the job boundary: a person must hear of whatever it was
                 await self._failed(turn, error)
                 return
@@ -148,6 +150,24 @@ class TurnService:
         if turn.claimed_by is None:
             return True  # it failed, and waits to be tried again
         return turn.claimed_by != self._settings.process_id and not self._settings.alone
+
+    @asynccontextmanager
+    async def _holding(self, turn: Turn) -> AsyncIterator[None]:
+        """Keep the claim on a turn that takes long."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(CLAIM.total_seconds() / 3)
+                async with self._database.transaction() as session:
+                    row = await TurnRepository(session, turn.merchant_id).get(turn.id)
+                    if row.claimed_by == self._settings.process_id:
+                        row.claimed_until = self._clock.now() + CLAIM
+
+        renewing = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
 
     async def _draft(self, turn: Turn) -> bool:
         """Let the agent answer, and write it down. Whether the draft stood."""
