@@ -8,6 +8,7 @@ from typing import Any
 from saq import Worker
 from saq.job import CronJob, Job
 from saq.queue import Queue
+from saq.types import PartialTimersDict
 
 from recado.errors import ConfigurationError
 from recado.jobs.memory import MemoryQueue
@@ -53,7 +54,7 @@ def make_worker(nudges: Nudges, handlers: Mapping[str, Handler], concurrency: in
         cron_jobs=[CronJob(sweep, cron=SWEEP_EVERY_THREE_SECONDS, timeout=OPTIONS["sweep"]["timeout"], ttl=-1)],
         concurrency=concurrency,
         after_process=nudges.after_process,
-        timers={"sweep": HEARTBEAT_SECONDS // 2},
+        timers=PartialTimersDict(sweep=HEARTBEAT_SECONDS // 2),
         poll_interval=POSTGRES_POLL_SECONDS,
     )
 
