@@ -8,7 +8,6 @@ from typing import Any
 from saq import Worker
 from saq.job import CronJob, Job
 from saq.queue import Queue
-from saq.types import PartialTimersDict
 
 from recado.errors import ConfigurationError
 from recado.jobs.memory import MemoryQueue
@@ -48,15 +47,16 @@ def make_worker(nudges: Nudges, handlers: Mapping[str, Handler], concurrency: in
     async def sweep(_context: Mapping[str, Any]) -> None:
         await handlers["sweep"]()
 
-    return Worker(
+    worker: Worker[Any] = Worker(
         nudges.queue,
         functions=[(name, function(handler)) for name, handler in handlers.items() if name != "sweep"],
         cron_jobs=[CronJob(sweep, cron=SWEEP_EVERY_THREE_SECONDS, timeout=OPTIONS["sweep"]["timeout"], ttl=-1)],
         concurrency=concurrency,
         after_process=nudges.after_process,
-        timers=PartialTimersDict(sweep=HEARTBEAT_SECONDS // 2),
         poll_interval=POSTGRES_POLL_SECONDS,
     )
+    worker.timers["sweep"] = HEARTBEAT_SECONDS // 2
+    return worker
 
 
 async def _beat(job: Job) -> None:
