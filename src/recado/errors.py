@@ -22,8 +22,11 @@ RecadoError
 """
 
 
-class RecadoError(Exception):
-    """The root: whatever Recado raises on purpose is one of these."""
+class RecadoError(RuntimeError):
+    """The root: whatever Recado raises on purpose is one of these.
+
+    A RuntimeError, because LangGraph's server hides the message of any exception that is not one of Python's own kinds.
+    """
 
 
 class ConfigurationError(RecadoError):

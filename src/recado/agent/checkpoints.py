@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiosqlite
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from sqlalchemy import make_url
 
+from recado.db.sqlite import connect
 from recado.errors import ConfigurationError
 
 
@@ -37,9 +37,9 @@ async def open_checkpoints(url: str) -> AsyncIterator[SqliteCheckpoints]:
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         raise ConfigurationError(f"CHECKPOINT_URL must be like sqlite:///data/checkpoints.db, not {url}")
     Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    async with aiosqlite.connect(parsed.database, timeout=30) as connection:
-        # A checkpoint survives the death of the process either way. One lost with the machine's power costs a model
-        # call that is made again; the rows, which are synchronised fully, say what was done.
+    # A checkpoint survives the death of the process whether or not its commit waited for the disk. One lost with
+    # the machine's power costs a model call that is made again; the rows, which do wait, say what was done.
+    async with connect(parsed.database, durable=False) as connection:
         await connection.execute("PRAGMA journal_mode=WAL")
         await connection.execute("PRAGMA synchronous=NORMAL")
         saver = SqliteCheckpoints(connection)

@@ -18,7 +18,9 @@ async def run_or_resume(
     config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
     state = await graph.aget_state(config)
     if state.values.get("run_key") == run_key:
-        if not state.next:
+        # Not `next`: a step that was written down, but whose checkpoint was not when the process died, is no longer in
+        # it, although what follows that step has not run yet.
+        if not state.tasks:
             return dict(state.values)
         given_or_resume: dict[str, Any] | None = None
     else:
@@ -44,6 +46,7 @@ class GraphAgent:
             language=state.get("new_language"),
             summary=state.get("new_summary"),
             summarised_through=state.get("new_summarised_through"),
+            gave_up=state.get("gave_up", False),
         )
 
     async def prune(self, conversation_id: int) -> None:

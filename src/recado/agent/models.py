@@ -14,6 +14,7 @@ from pydantic import BaseModel, SecretStr
 from recado.agent.demo import DemoChatModel
 from recado.errors import ModelError
 from recado.settings import Settings
+from recado.text import clean_text
 
 Message = Mapping[str, Any]
 """A chat message as plain data: {role: system|user|assistant|tool, content, tool_calls?, tool_call_id?}."""
@@ -126,4 +127,4 @@ def _plain(message: AIMessage) -> Answer:
     for number, broken in enumerate(message.invalid_tool_calls):
         args = {INVALID_ARGUMENTS: str(broken["args"])}
         calls.append(ToolCall(id=broken["id"] or f"broken-{number}", name=broken["name"] or "?", args=args))
-    return Answer(content=str(message.text).strip(), tool_calls=calls)
+    return Answer(content=clean_text(str(message.text)).strip(), tool_calls=calls)

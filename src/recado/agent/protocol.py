@@ -15,13 +15,15 @@ class AgentReply:
 
 @dataclass(frozen=True, slots=True)
 class AgentResult:
-    """What came of a run. `acted`: a tool has done something, so the run cannot be dropped."""
+    """What came of a run. `acted`: a tool has done something, so the run cannot be dropped. `gave_up`: the model gave
+    nothing usable, and the replies say so."""
 
     replies: list[AgentReply]
     acted: bool
     language: str | None
     summary: str | None
     summarised_through: int | None
+    gave_up: bool = False
 
 
 class Agent(Protocol):

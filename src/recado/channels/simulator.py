@@ -67,11 +67,10 @@ class SimulatorNetwork:
                 if template
                 else None,
                 "buttons": list(message.buttons),
-                "status": "sent",
+                "status": "delivered",
             }
         )
         await self._report_status(row, "delivered")
-        await self.mark([row.id], address, "delivered")
         return row
 
     async def person_reads(self, phone: str, address: str) -> None:

@@ -6,6 +6,7 @@ Facts of the wire are Twilio's: https://www.twilio.com/docs/messaging/guides/web
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,8 +22,11 @@ from twilio.rest import Client
 from recado.channels.base import InboundMessage, OutboundMessage, RawEvent, StatusUpdate, template_id
 from recado.errors import MalformedEvent, OptedOut, Permanent, Retryable, SendError, WindowClosed
 from recado.merchants.account import Account
+from recado.text import clean_text
 
 PREFIX = "whatsapp:"
+LONGEST_ADDRESS = 140
+"""A business-scoped user id with its country; a phone number is far shorter."""
 TYPING_URL = "https://messaging.twilio.com/v2/Indicators/Typing.json"
 
 CLOCK_SKEW = timedelta(minutes=1)
@@ -43,6 +47,9 @@ STATES = {"sent": "sent", "delivered": "delivered", "read": "read"} | dict.fromk
     ("failed", "undelivered", "canceled"), "failed"
 )
 """Twilio's statuses as ours. Those before `sent` say nothing that the 201 did not."""
+
+_SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_DELIVERY = re.compile(r"[0-9]{1,18}")
 
 Form = Mapping[str, list[str]]
 
@@ -71,14 +78,17 @@ def verify(url: str, form: Form, signature: str, auth_token: str) -> bool:
 
 def own_address(form: Form) -> str:
     """Our number in a post: who was written to, or, in a status, who wrote."""
-    return first(form, "From" if _is_status(form) else "To").removeprefix(PREFIX)
+    written = first(form, "From" if _is_status(form) else "To").removeprefix(PREFIX)
+    return clean_text(written)[:LONGEST_ADDRESS]
 
 
 def raw_event(form: Form, body: bytes, fallback_id: str) -> RawEvent:
-    """The event to store. A redelivery has the same id; `fallback_id` serves a post that names no message."""
-    sid = first(form, "MessageSid")
-    status = first(form, "MessageStatus") if _is_status(form) else ""
-    event_id = f"{sid}:{status}" if sid and status else sid or fallback_id
+    """The event to store. A redelivery has the same id; `fallback_id` serves a post that names no message.
+
+    Requests share commits, so one post with an id that no index takes would fail the others': such an id is not used.
+    """
+    names = [first(form, "MessageSid"), *([first(form, "MessageStatus")] if _is_status(form) else [])]
+    event_id = ":".join(names) if all(map(_SID.fullmatch, names)) else fallback_id
     return RawEvent("twilio", own_address(form), event_id, body)
 
 
@@ -117,8 +127,8 @@ class TwilioChannel:
         """Read a stored form post. Raises MalformedEvent."""
         form = read_form(payload)
         sid = first(form, "MessageSid")
-        if not sid:
-            raise MalformedEvent("the form has no MessageSid")
+        if not _SID.fullmatch(sid):
+            raise MalformedEvent("the form has no MessageSid, or one that cannot be")
         return _parse_status(sid, form) if _is_status(form) else _parse_message(sid, form)
 
     async def acknowledge(self, account: Account, message: InboundMessage) -> None:
@@ -209,7 +219,7 @@ def _parse_status(sid: str, form: Form) -> StatusUpdate:
     return StatusUpdate(
         provider_message_id=sid,
         state=STATES.get(status, "sending"),
-        delivery_id=int(delivery) if delivery.isascii() and delivery.isdigit() else None,
+        delivery_id=int(delivery) if _DELIVERY.fullmatch(delivery) else None,
         code=code or None,
         error=first(form, "ErrorMessage") or first(form, "ChannelStatusMessage") or None,
         window_closed=code.isdigit() and CODES.get(int(code)) is WindowClosed,
@@ -218,8 +228,8 @@ def _parse_status(sid: str, form: Form) -> StatusUpdate:
 
 def _parse_message(sid: str, form: Form) -> InboundMessage:
     sender = first(form, "From").removeprefix(PREFIX)
-    if not sender:
-        raise MalformedEvent("the form has no From")
+    if not 0 < len(sender) <= LONGEST_ADDRESS:
+        raise MalformedEvent("the form has no From, or one that cannot be")
     attachments = _attachments(form)
     kind = first(form, "MessageType") or "text"
     if attachments:

@@ -6,6 +6,7 @@ been under way; it is then looked up at the provider before it is sent again.
 
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,6 +31,9 @@ LONGEST_BACKOFF = timedelta(minutes=5)
 CLAIM = timedelta(seconds=60)
 """How long another process's claim is respected: longer than any provider call takes."""
 
+COVERED = "covered_by_template"
+"""The code of a part of a text that is not sent because the whole went as one template."""
+
 EARLIER_STATES: Mapping[str, tuple[str, ...]] = {
     "sent": ("pending", "sending"),
     "delivered": ("pending", "sending", "sent"),
@@ -37,6 +41,29 @@ EARLIER_STATES: Mapping[str, tuple[str, ...]] = {
     "failed": ("pending", "sending", "sent"),
 }
 """A status only moves a delivery forward: from which states it may come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A delivery that is ours to send. No `message`: it may not be sent. `uncertain`: the provider may have it.
+
+    `covered`: the first part of this text went as its template, which stands for the whole.
+    """
+
+    delivery: Delivery
+    account: Account
+    message: OutboundMessage | None
+    uncertain: bool
+    covered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a claim: the delivery's new values, and why it was given up, where it was."""
+
+    delivery: Delivery
+    values: dict[str, Any]
+    failure: str | None = None
 
 
 class Outbox:
@@ -62,46 +89,44 @@ class Outbox:
 
     async def deliver(self, conversation_id: int, merchant_id: int) -> None:
         """Send everything of this conversation that is due, oldest first."""
+        outcome: Outcome | None = None
         while True:
-            claimed = await self._claim(conversation_id, merchant_id)
-            if claimed is None:
+            async with self._database.transaction() as session:
+                repository = ConversationRepository(session, merchant_id)
+                if outcome is not None:
+                    await _settle(repository, outcome)
+                claim = await self._claim(repository, conversation_id)
+            if outcome is not None and outcome.failure is not None:
+                await self._gave_up(outcome.delivery, outcome.failure)
+            if claim is None:
                 return
-            delivery, account, message, uncertain = claimed
-            if message is not None:
-                await self._send(delivery, account, message, uncertain)
-            elif delivery.part == 0:
-                await self._gave_up(delivery)
+            outcome = await self._send(claim)
 
-    async def _claim(
-        self, conversation_id: int, merchant_id: int
-    ) -> tuple[Delivery, Account, OutboundMessage | None, bool] | None:
+    async def _claim(self, repository: ConversationRepository, conversation_id: int) -> Claim | None:
+        """The next delivery that is due, made ours. None: there is none, or another process has it."""
         now = self._clock.now()
-        async with self._database.transaction() as session:
-            repository = ConversationRepository(session, merchant_id)
-            delivery = await repository.next_delivery(conversation_id)
-            if delivery is None or delivery.due_at > now or self._is_taken(delivery, now):
-                return None
-            # A claim with no outcome: the provider may have it already.
-            uncertain = delivery.state == "sending"
-            conversation, contact, _ = await repository.get(conversation_id)
-            account = await MerchantRepository(session, merchant_id).account(delivery.channel_account_id)
-            message = self._message(delivery, conversation, contact, now, uncertain)
-            if message is None:
-                delivery.state, delivery.provider_code = "failed", "window_closed"
-                # Of a text in several parts, the first one's template stands for the whole.
-                delivery.error = "the 24-hour window is closed and there is no template for this"
-                return delivery, account, None, False
-            if not uncertain:
-                delivery.sending_at = now
-            delivery.state = "sending"
-            delivery.sent_as = "template" if message.template else "text"
-            delivery.claimed_by = self._process_id
-            delivery.due_at = now
-            delivery.attempts += 1
-        return delivery, account, message, uncertain
+        delivery = await repository.next_delivery(conversation_id)
+        if delivery is None or delivery.due_at > now or self._is_taken(delivery, now):
+            return None
+        # A claim with no outcome: the provider may have it already.
+        uncertain = delivery.state == "sending"
+        conversation, contact, _ = await repository.get(conversation_id)
+        account = await MerchantRepository(repository.session, repository.merchant_id).account(
+            delivery.channel_account_id
+        )
+        covered = delivery.part > 0 and await repository.went_as_template(delivery.message_id)
+        message = None if covered else self._message(delivery, conversation, contact, now, uncertain)
+        if not uncertain:
+            delivery.sending_at = now
+        delivery.state = "sending"
+        delivery.sent_as = None if message is None else "template" if message.template else "text"
+        delivery.claimed_by = self._process_id
+        delivery.due_at = now
+        delivery.attempts += 1
+        return Claim(delivery, account, message, uncertain, covered)
 
     def _is_taken(self, delivery: Delivery, now: datetime) -> bool:
-        if delivery.state != "sending" or self._alone or delivery.claimed_by == self._process_id:
+        if delivery.state != "sending" or self._alone or delivery.claimed_by in {None, self._process_id}:
             return False
         return now - delivery.due_at < CLAIM
 
@@ -123,32 +148,35 @@ class Outbox:
             buttons=tuple(delivery.buttons) if free else (),
         )
 
-    async def _send(self, delivery: Delivery, account: Account, message: OutboundMessage, uncertain: bool) -> None:
+    async def _send(self, claim: Claim) -> Outcome:
+        delivery, account, message = claim.delivery, claim.account, claim.message
+        if claim.covered:
+            return _failed(delivery, COVERED, "the template of the first part stands for the whole", alert=False)
+        if message is None:
+            return _failed(delivery, "window_closed", "the 24-hour window is closed and there is no template for this")
         channel = self._channels[account.channel]
         try:
-            provider_id = await self._find(delivery, channel, account, message) if uncertain else None
-            if provider_id is None:
-                # The window may have closed while the provider was asked: decide anew, as for a new delivery.
-                if uncertain:
-                    await self._change(delivery, state="pending", claimed_by=None)
-                    return
+            if claim.uncertain:
+                provider_id = await self._find(delivery, channel, account, message)
+                if provider_id is None:
+                    # The window may have closed meanwhile: decide anew, as for a new delivery. A lookup that worked
+                    # is no attempt at sending.
+                    return Outcome(
+                        delivery, {"state": "pending", "claimed_by": None, "attempts": delivery.attempts - 1}
+                    )
+            else:
                 provider_id = await channel.send(account, message)
         except Retryable as error:
-            await self._retry_later(delivery, error, uncertain or error.ambiguous)
+            return self._retry_later(delivery, error, claim.uncertain or error.ambiguous)
         except WindowClosed as error:
-            await self._window_closed(delivery, error)
+            if delivery.sent_as == "template" or delivery.template is None:
+                return _failed(delivery, error.code, str(error))
+            # The provider says that the window is closed, whatever we counted: only the template is left.
+            return Outcome(delivery, {"state": "pending", "text": None, "claimed_by": None, "error": str(error)})
         except Permanent as error:
-            await self._fail(delivery, error.code, str(error))
-        else:
-            await self._change(
-                delivery,
-                state="sent",
-                provider_message_id=provider_id,
-                sent_at=self._clock.now(),
-                claimed_by=None,
-                error=None,
-                provider_code=None,
-            )
+            return _failed(delivery, error.code, str(error))
+        sent = {"state": "sent", "provider_message_id": provider_id, "sent_at": self._clock.now()}
+        return Outcome(delivery, {**sent, "claimed_by": None, "error": None, "provider_code": None})
 
     async def _find(
         self, delivery: Delivery, channel: Channel, account: Account, message: OutboundMessage
@@ -160,62 +188,45 @@ class Outbox:
             known = await ConversationRepository(session, delivery.merchant_id).known_provider_ids(found)
         return next((provider_id for provider_id in found if provider_id not in known), None)
 
-    async def _retry_later(self, delivery: Delivery, error: Retryable, uncertain: bool) -> None:
+    def _retry_later(self, delivery: Delivery, error: Retryable, uncertain: bool) -> Outcome:
         if delivery.attempts >= MAX_ATTEMPTS:
-            await self._fail(delivery, error.code, f"gave up after {delivery.attempts} attempts: {error}")
-            return
+            return _failed(delivery, error.code, f"gave up after {delivery.attempts} attempts: {error}")
         longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** (delivery.attempts - 1))
         delay = longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-        # One that the provider may have stays `sending`: it is looked up before it is sent again.
-        state = "sending" if uncertain else "pending"
-        await self._change(
-            delivery,
-            state=state,
-            due_at=self._clock.now() + delay,
-            error=str(error),
-            provider_code=error.code,
-            claimed_by=None,
-        )
-        log.warning(
-            "delivery will be tried again",
-            delivery_id=delivery.id,
-            error=str(error),
-            attempt=delivery.attempts,
-        )
+        log.warning("delivery will be tried again", delivery_id=delivery.id, error=str(error))
+        values = {
+            # One that the provider may have stays `sending`: it is looked up before it is sent again.
+            "state": "sending" if uncertain else "pending",
+            "due_at": self._clock.now() + delay,
+            "error": str(error),
+            "provider_code": error.code,
+            "claimed_by": None,
+        }
+        return Outcome(delivery, values)
 
-    async def _window_closed(self, delivery: Delivery, error: WindowClosed) -> None:
-        """The provider says that the window is closed, whatever we counted: only the template is left."""
-        if delivery.sent_as == "template" or delivery.template is None:
-            await self._fail(delivery, error.code, str(error))
-            return
-        await self._change(delivery, state="pending", text=None, claimed_by=None, error=str(error))
-
-    async def _fail(self, delivery: Delivery, code: str | None, error: str) -> None:
-        await self._change(delivery, state="failed", provider_code=code, error=error, claimed_by=None)
-        delivery.error = error
-        await self._gave_up(delivery)
-
-    async def _gave_up(self, delivery: Delivery) -> None:
+    async def _gave_up(self, delivery: Delivery, reason: str) -> None:
         await self._alerts.send(
             "delivery given up",
-            str(delivery.error),
+            reason,
             merchant_id=delivery.merchant_id,
             conversation_id=delivery.conversation_id,
             delivery_id=delivery.id,
         )
 
-    async def _change(self, delivery: Delivery, **values: Any) -> None:
-        async with self._database.transaction() as session:
-            repository = ConversationRepository(session, delivery.merchant_id)
-            changed = await repository.change_delivery(delivery.id, ("pending", "sending"), **values)
-            if not changed and "provider_message_id" in values:
-                # A status callback overtook us and moved it on: only the provider's id is left to note.
-                await repository.change_delivery(
-                    delivery.id,
-                    ("sent", "delivered", "read"),
-                    provider_message_id=values["provider_message_id"],
-                    sent_at=values["sent_at"],
-                )
+
+def _failed(delivery: Delivery, code: str | None, reason: str, *, alert: bool = True) -> Outcome:
+    values = {"state": "failed", "provider_code": code, "error": reason, "claimed_by": None}
+    return Outcome(delivery, values, failure=reason if alert else None)
+
+
+async def _settle(repository: ConversationRepository, outcome: Outcome) -> None:
+    delivery_id, values = outcome.delivery.id, outcome.values
+    # A status callback may have overtaken us, and moved it on or back to be sent as its template.
+    changed = await repository.change_delivery(delivery_id, ("sending",), **values)
+    if not changed and "provider_message_id" in values:
+        # Moved on: only what the provider said is left to note.
+        noted = {name: values[name] for name in ("provider_message_id", "sent_at")}
+        await repository.change_delivery(delivery_id, ("sent", "delivered", "read"), **noted)
 
 
 async def apply_status(repository: ConversationRepository, alerts: Alerts, update: StatusUpdate) -> bool:

@@ -108,7 +108,7 @@ class ConversationRepository:
         )
 
     async def next_delivery(self, conversation_id: int) -> Delivery | None:
-        """The oldest delivery of the conversation that is not sent yet."""
+        """The oldest delivery of the conversation that is not sent yet, locked: whoever claims it is alone."""
         return await self.session.scalar(
             select(Delivery)
             .where(
@@ -118,7 +118,15 @@ class ConversationRepository:
             )
             .order_by(Delivery.id)
             .limit(1)
+            .with_for_update()
         )
+
+    async def went_as_template(self, message_id: int) -> bool:
+        """Whether a message's first part went as its template, which stands for all parts."""
+        query = select(Delivery.sent_as).where(
+            Delivery.merchant_id == self.merchant_id, Delivery.message_id == message_id, Delivery.part == 0
+        )
+        return await self.session.scalar(query) == "template"
 
     async def change_delivery(self, delivery_id: int, expected: Sequence[str], **values: Any) -> bool:
         """Change a delivery if it is still in one of the expected states. Whether it was."""

@@ -103,7 +103,7 @@ class ConversationService:
         if await self.repository.message_by_key(key) is None:
             self._session.add(self._message(conversation_id, "assistant", "text", key, text, other_data))
 
-    async def say(self, conversation: Conversation, reply: Reply) -> Message:
+    async def say(self, conversation: Conversation, contact: Contact, reply: Reply) -> Message:
         """Write a message to the person and the deliveries that carry it, once. The caller nudges them."""
         existing = await self.repository.message_by_key(reply.key)
         if existing is not None:
@@ -114,7 +114,6 @@ class ConversationService:
         message.prompt, message.turn_id = reply.prompt, reply.turn_id
         self._session.add(message)
         await self._session.flush()
-        contact = await self._session.get_one(Contact, conversation.contact_id)
         limit = TEXT_LIMITS[contact.channel]
         parts: list[str | None] = [*split_text(reply.text, limit)] if reply.text else [None]
         template = reply.template and {

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
-SQLITE_BUSY_MILLISECONDS = 30_000
+from recado.db.sqlite import TAKE_LOCK, connect
 
 
 class Database:
@@ -57,13 +57,12 @@ def _sqlite_engine(url: str) -> AsyncEngine:
     if database and database != ":memory:":
         Path(database).parent.mkdir(parents=True, exist_ok=True)
     # Parameters are people's messages: an error must not carry them into a log.
-    timeout = {"timeout": SQLITE_BUSY_MILLISECONDS / 1000}
-    engine = create_async_engine(url, connect_args=timeout, pool_size=8, hide_parameters=True)
+    # The driver must not open transactions on its own: `begin` below does, and knows of which kind.
+    arguments = {"isolation_level": None, "async_creator_fn": connect}
+    engine = create_async_engine(url, connect_args=arguments, pool_size=8, hide_parameters=True)
 
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
-        # The driver must not open transactions on its own: `begin` below does, and knows of which kind.
-        connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
@@ -72,6 +71,6 @@ def _sqlite_engine(url: str) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Any) -> None:
         writes = connection.get_execution_options().get("writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        connection.exec_driver_sql(TAKE_LOCK if writes else "BEGIN")
 
     return engine

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 
 from recado.http import errors, health, simulator
+from recado.http.limits import BodyLimit
 from recado.http.services import HttpServices
 from recado.http.webhooks import twilio
 
@@ -22,6 +23,7 @@ def create_app(services: HttpServices, lifespan: Lifespan | None = None) -> Fast
         lifespan=lifespan,
     )
     errors.install(app)
+    app.add_middleware(BodyLimit)
     app.include_router(twilio.router(services))
     app.include_router(health.router(services))
     app.include_router(simulator.router(services))

@@ -125,6 +125,7 @@ class NotificationService:
             template = templates.fill(config.requested_campaign, language, template_values)
             await self._conversations.say(
                 conversation,
+                contact,
                 Reply(
                     key=f"notification:{notification.id}:request:{contact.id}",
                     text=_in_window(template.text, notification),
@@ -203,6 +204,7 @@ class NotificationService:
         )
         message = await self._conversations.say(
             conversation,
+            contact,
             Reply(
                 key=f"notification:{notification.id}:answer",
                 text=text,
@@ -248,6 +250,7 @@ class NotificationService:
                 continue  # the agent knows; the person need not be told at the price of a failed delivery
             await self._conversations.say(
                 conversation,
+                contact,
                 Reply(
                     key=f"notification:{notification.id}:closed:{contact.id}",
                     text=template.text,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from recado.alerts.service import Alerts
@@ -14,7 +14,7 @@ from recado.conversations.repository import ConversationRepository
 from recado.conversations.service import ConversationService
 from recado.db.engine import Database
 from recado.db.models import InboxEvent
-from recado.errors import RecadoError
+from recado.errors import ConfigurationError, RecadoError
 from recado.jobs.nudges import Nudges
 from recado.merchants.account import Account
 from recado.merchants.repository import find_account
@@ -23,6 +23,9 @@ from recado.turns.repository import lock_inbox, received_events
 log = structlog.get_logger(__name__)
 
 BATCH = 100
+PASSING = (OperationalError, InterfaceError, ConfigurationError)
+"""No fault of the events: the database is away, or SECRET_KEY is not the one of the credentials. They wait."""
+
 Accounts = dict[tuple[str, str], Account | None]
 
 
@@ -48,12 +51,15 @@ class Ingest:
         while True:
             try:
                 count = await self._batch(BATCH)
-            except (SQLAlchemyError, RecadoError, ValueError):
+            except PASSING:
+                raise
+            except Exception:
                 # One event spoils its batch: take them singly, so that only that one is put aside.
                 log.warning("a batch of events failed, taking them one by one", exc_info=True)
-                count = await self._single()
-            if count == 0:
-                return
+                await self._single()
+                continue
+            if count < BATCH:
+                return  # what comes from now on is nudged anew
 
     async def _batch(self, size: int) -> int:
         touched: dict[int, int] = {}
@@ -67,14 +73,16 @@ class Ingest:
             await self._nudges.turn(conversation_id, merchant_id)
         return len(events)
 
-    async def _single(self) -> int:
+    async def _single(self) -> None:
         try:
-            return await self._batch(1)
-        except (SQLAlchemyError, RecadoError, ValueError) as error:
+            await self._batch(1)
+        except PASSING:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
             async with self._database.transaction() as session:
-                event = (await received_events(session, 1))[0]
-                await self._put_aside(event, "dead", f"{type(error).__name__}: {error}"[:2_000])
-            return 1
+                await lock_inbox(session, self._database.is_sqlite)
+                for event in await received_events(session, 1):
+                    await self._put_aside(event, "dead", f"{type(error).__name__}: {error}"[:2_000])
 
     async def _take(
         self, session: AsyncSession, event: InboxEvent, accounts: Accounts, touched: dict[int, int]

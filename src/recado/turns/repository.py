@@ -1,11 +1,24 @@
 """All SQL about the inbox and turns. The inbox is read before a merchant is known; turns are scoped by merchant."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recado.db.models import PENDING_MESSAGE, RECEIVED_EVENT, RUNNING_TURN, InboxEvent, Message, Turn
+from recado.db.models import (
+    PENDING_MESSAGE,
+    RECEIVED_EVENT,
+    RUNNING_TURN,
+    ChannelAccount,
+    Contact,
+    Conversation,
+    InboxEvent,
+    Message,
+    Turn,
+)
+from recado.merchants.account import Account
+from recado.merchants.repository import to_account
 
 INBOX_LOCK = 0x7265_6361_646F
 """The PostgreSQL advisory lock under which the inbox is read: "recado" in ASCII."""
@@ -37,6 +50,15 @@ async def conversations_with_work(session: AsyncSession, limit: int) -> list[tup
     return [(row[0], row[1]) for row in found]
 
 
+@dataclass(frozen=True, slots=True)
+class PendingMessage:
+    """A message that waits, who sent it, and to which account."""
+
+    message: Message
+    contact: Contact
+    account: Account
+
+
 class TurnRepository:
     """One merchant's turns."""
 
@@ -47,30 +69,46 @@ class TurnRepository:
     async def running(self, conversation_id: int) -> Turn | None:
         """The conversation's turn that has not ended."""
         return await self._session.scalar(
-            select(Turn).where(
+            select(Turn)
+            .where(
                 Turn.merchant_id == self._merchant_id,
                 Turn.conversation_id == conversation_id,
                 RUNNING_TURN,
             )
+            .with_for_update()
         )
 
     async def get(self, turn_id: int) -> Turn:
         """One turn."""
         query = select(Turn).where(Turn.merchant_id == self._merchant_id, Turn.id == turn_id)
-        return (await self._session.scalars(query)).one()
+        return (await self._session.scalars(query.with_for_update())).one()
 
-    async def latest_pending(self, conversation_id: int) -> Message | None:
-        """The newest message that no turn has taken."""
-        return await self._session.scalar(
-            select(Message)
+    async def latest_pending(self, conversation_id: int) -> PendingMessage | None:
+        """The newest message that no turn has taken, with its person and account."""
+        newest = (
+            select(func.max(Message.id))
             .where(
-                Message.merchant_id == self._merchant_id,
-                Message.conversation_id == conversation_id,
-                PENDING_MESSAGE,
+                Message.merchant_id == self._merchant_id, Message.conversation_id == conversation_id, PENDING_MESSAGE
             )
-            .order_by(Message.id.desc())
-            .limit(1)
+            .scalar_subquery()
         )
+        row = (
+            await self._session.execute(
+                select(Message, Contact, ChannelAccount)
+                .join(Conversation, Conversation.id == Message.conversation_id)
+                .join(Contact, Contact.id == Conversation.contact_id)
+                .join(ChannelAccount, ChannelAccount.id == Conversation.channel_account_id)
+                .where(Message.merchant_id == self._merchant_id, Message.id == newest)
+            )
+        ).one_or_none()
+        return PendingMessage(row[0], row[1], to_account(row[2])) if row else None
+
+    async def has_pending(self, conversation_id: int) -> bool:
+        """Whether there is a message that no turn has taken."""
+        found = select(Message.id).where(
+            Message.merchant_id == self._merchant_id, Message.conversation_id == conversation_id, PENDING_MESSAGE
+        )
+        return await self._session.scalar(found.limit(1)) is not None
 
     async def attach_pending(self, turn: Turn) -> int:
         """Give the turn all messages that no turn has taken. How many there were."""

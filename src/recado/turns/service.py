@@ -13,14 +13,12 @@ from recado.agent.protocol import Agent, AgentResult
 from recado.alerts.service import Alerts
 from recado.channels.base import Channel, InboundMessage
 from recado.clock import Clock
-from recado.conversations.repository import ConversationRepository
 from recado.conversations.service import ConversationService, Reply
 from recado.db.engine import Database
-from recado.db.models import Message, Turn
+from recado.db.models import Turn
 from recado.errors import SendError
 from recado.jobs.nudges import Nudges
-from recado.merchants.repository import MerchantRepository
-from recado.turns.repository import TurnRepository
+from recado.turns.repository import PendingMessage, TurnRepository
 
 log = structlog.get_logger(__name__)
 
@@ -78,15 +76,15 @@ class TurnService:
 
     async def run(self, conversation_id: int, merchant_id: int) -> None:
         """Answer until nothing is pending. What fails is tried again by the sweep, and apologised for in the end."""
-        while True:
+        more = True
+        while more:
             await self._wait_for_quiet(conversation_id, merchant_id)
             turn = await self._begin(conversation_id, merchant_id)
             if turn is None:
                 return
             try:
                 async with self._holding(turn):
-                    while not await self._draft(turn):
-                        log.info("draft dropped for newer messages", turn_id=turn.id)
+                    more = await self._answer(turn)
             except Exception as error:  # noqa: BLE001 - the job boundary: a person must hear of whatever it was
                 await self._failed(turn, error)
                 return
@@ -96,23 +94,19 @@ class TurnService:
         acknowledged: int | None = None
         for _ in range(MAX_QUIET_WAITS):
             async with self._database.read() as session:
-                turns = TurnRepository(session, merchant_id)
-                latest = await turns.latest_pending(conversation_id)
+                latest = await TurnRepository(session, merchant_id).latest_pending(conversation_id)
             if latest is None:
                 return
-            if latest.id != acknowledged:
+            if latest.message.id != acknowledged:
                 await self._acknowledge(latest)
-                acknowledged = latest.id
-            silent = (self._clock.now() - latest.created_at).total_seconds()
+                acknowledged = latest.message.id
+            silent = (self._clock.now() - latest.message.created_at).total_seconds()
             if silent >= self._settings.quiet_seconds:
                 return
             await asyncio.sleep(self._settings.quiet_seconds - silent)
 
-    async def _acknowledge(self, message: Message) -> None:
-        async with self._database.read() as session:
-            repository = ConversationRepository(session, message.merchant_id)
-            conversation, contact, _ = await repository.get(message.conversation_id)
-            account = await MerchantRepository(session, message.merchant_id).account(conversation.channel_account_id)
+    async def _acknowledge(self, latest: PendingMessage) -> None:
+        message, contact = latest.message, latest.contact
         inbound = InboundMessage(
             provider_message_id=message.provider_message_id or "",
             channel_user_id=contact.channel_user_id,
@@ -122,9 +116,9 @@ class TurnService:
             text="",
         )
         try:
-            await self._channels[account.channel].acknowledge(account, inbound)
+            await self._channels[latest.account.channel].acknowledge(latest.account, inbound)
         except SendError as error:  # a courtesy: the answer matters more
-            log.info("could not show typing", conversation_id=conversation.id, error=str(error))
+            log.info("could not show typing", conversation_id=message.conversation_id, error=str(error))
 
     async def _begin(self, conversation_id: int, merchant_id: int) -> Turn | None:
         """The turn to run: one that was interrupted, or a new one with all that is pending. None: nothing to do."""
@@ -137,7 +131,7 @@ class TurnService:
                     return None
                 turn.claimed_by, turn.claimed_until = self._settings.process_id, now + CLAIM
                 return turn
-            if await turns.latest_pending(conversation_id) is None:
+            if not await turns.has_pending(conversation_id):
                 return None
             turn = turns.start(conversation_id, self._settings.process_id, now, now + CLAIM)
             await session.flush()
@@ -169,28 +163,41 @@ class TurnService:
         finally:
             renewing.cancel()
 
-    async def _draft(self, turn: Turn) -> bool:
-        """Let the agent answer, and write it down. Whether the draft stood."""
-        given = {"turn_id": turn.id, "conversation_id": turn.conversation_id, "merchant_id": turn.merchant_id}
-        result = await self._agent.run(turn.conversation_id, f"turn:{turn.id}:{turn.draft}", given)
+    async def _answer(self, turn: Turn) -> bool:
+        """Draft until a draft stands. Whether messages may have come that it does not answer."""
+        while True:
+            given = {"turn_id": turn.id, "conversation_id": turn.conversation_id, "merchant_id": turn.merchant_id}
+            result = await self._agent.run(turn.conversation_id, f"turn:{turn.id}:{turn.draft}", given)
+            last = result.acted or turn.draft >= MAX_DRAFTS
+            if await self._write_down(turn, result, last=last):
+                break
+            turn.draft += 1
+            log.info("draft dropped for newer messages", turn_id=turn.id)
+        log.info("turn done", turn_id=turn.id, conversation_id=turn.conversation_id, draft=turn.draft)
+        if result.replies:
+            await self._nudges.deliver(turn.conversation_id, turn.merchant_id)
+        if result.gave_up:
+            reason = "the person was told that it failed; the log has what was wrong"
+            context: dict[str, Any] = {"turn_id": turn.id, "conversation_id": turn.conversation_id}
+            await self._alerts.send("model gave nothing usable", reason, merchant_id=turn.merchant_id, **context)
+        await self._agent.prune(turn.conversation_id)
+        return last
+
+    async def _write_down(self, turn: Turn, result: AgentResult, *, last: bool) -> bool:
+        """Write the replies and end the turn, unless newer messages came and this draft is not the last."""
         async with self._database.transaction() as session:
             turns = TurnRepository(session, turn.merchant_id)
             row = await turns.get(turn.id)
-            if not result.acted and row.draft < MAX_DRAFTS and await turns.attach_pending(row):
+            if not last and await turns.attach_pending(row):
                 row.draft += 1
-                turn.draft = row.draft
                 return False
             service = ConversationService(session, turn.merchant_id, self._clock)
             await self._write(service, row, result)
             row.state, row.finished_at, row.claimed_by = "done", self._clock.now(), None
-        log.info("turn done", turn_id=turn.id, conversation_id=turn.conversation_id, draft=turn.draft)
-        if result.replies:
-            await self._nudges.deliver(turn.conversation_id, turn.merchant_id)
-        await self._agent.prune(turn.conversation_id)
         return True
 
     async def _write(self, service: ConversationService, turn: Turn, result: AgentResult) -> None:
-        conversation, _, _ = await service.repository.get(turn.conversation_id)
+        conversation, contact, _ = await service.repository.get(turn.conversation_id)
         if result.language is not None:
             conversation.language = result.language
         if result.summary is not None and result.summarised_through is not None:
@@ -199,6 +206,7 @@ class TurnService:
         for number, reply in enumerate(result.replies):
             await service.say(
                 conversation,
+                contact,
                 Reply(
                     key=f"turn:{turn.id}:reply:{number}",
                     text=reply.text,
@@ -222,9 +230,11 @@ class TurnService:
                 given_up = True
                 row.state, row.finished_at = "failed", self._clock.now()
                 service = ConversationService(session, turn.merchant_id, self._clock)
-                conversation, _, merchant = await service.repository.get(turn.conversation_id)
+                conversation, contact, merchant = await service.repository.get(turn.conversation_id)
                 text = apology(conversation.language or merchant.language)
-                await service.say(conversation, Reply(key=f"turn:{turn.id}:apology", text=text, turn_id=turn.id))
+                await service.say(
+                    conversation, contact, Reply(key=f"turn:{turn.id}:apology", text=text, turn_id=turn.id)
+                )
         if given_up:
             await self._nudges.deliver(turn.conversation_id, turn.merchant_id)
             context: dict[str, Any] = {"turn_id": turn.id, "conversation_id": turn.conversation_id}
