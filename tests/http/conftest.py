@@ -1,0 +1,46 @@
+"""A browser, a page, and a watch over what it must not do."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from playwright.async_api import (
+    Browser,
+    Page,
+    async_playwright,
+    expect,
+)
+
+from tests.http.page import ARGS, CHROMIUM, Watch
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(headless=True, executable_path=CHROMIUM, args=ARGS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+def viewport() -> dict[str, int]:
+    return {"width": 1280, "height": 800}
+
+
+@pytest.fixture
+async def page(browser: Browser, viewport: dict[str, int]) -> Page:
+    return await browser.new_page(viewport=viewport)
+
+
+@pytest.fixture
+async def watch(page: Page, demo_server: Any) -> AsyncIterator[Watch]:
+    watch = Watch(page, demo_server.url)
+    yield watch
+    assert watch.faults == []
+
+
+@pytest.fixture
+async def simulator(page: Page, watch: Watch) -> Page:
+    await page.goto(f"{watch.url}/simulator")
+    await expect(page.locator("section[data-phone]")).to_have_count(4)
+    return page
