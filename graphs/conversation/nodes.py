@@ -44,7 +44,8 @@ class ConversationNodes:
                 ids = await open_by_phone(session, self.clock, state["sub_domain"], state["phone"])
                 given = Given(*ids, text=state["text"])
                 loaded = await load_context(session, self.clock, given, self.history_window)
-        fresh: dict[str, Any] = {"exchange": [], "prompt": None, "failures": 0, "acted": False, "replies": []}
+        fresh: dict[str, Any] = {"exchange": [], "prompt": None, "failures": 0, "acted": False}
+        fresh |= {"kept": [], "replies": [], "gave_up": False}
         news = {"new_language": None, "new_summary": None, "new_summarised_through": None}
         return {**loaded, **fresh, **news}
 
@@ -99,12 +100,16 @@ class ConversationNodes:
         languages = [result.language for _, result in results if result.language]
         if languages:
             update["new_language"] = languages[-1]
-        if not failed:
-            update["replies"] = [
-                ReplyDraft(text=clean_text(result.reply), prompt=state["prompt"], other_data=result.other_data)
-                for _, result in results
-                if result.reply
-            ]
+        replies = [
+            ReplyDraft(text=clean_text(result.reply), prompt=state["prompt"], other_data=result.other_data)
+            for _, result in results
+            if result.reply
+        ]
+        if failed:
+            # What did work will not be called again: it is said together with what comes of the rest.
+            update["kept"] = [*state["kept"], *replies]
+        elif replies:
+            update["replies"] = [*state["kept"], *replies]
         return update
 
     async def finish(self, state: ConversationState) -> dict[str, Any]:
@@ -114,9 +119,11 @@ class ConversationNodes:
         last = state["exchange"][-1] if state["exchange"] else {}
         text = clean_text(str(last.get("content") or "")) if last.get("role") == "assistant" else ""
         if not text:
-            return {"replies": [ReplyDraft(text=apology(state["language"]), prompt=None, other_data={})]}
+            sorry = ReplyDraft(text=apology(state["language"]), prompt=None, other_data={})
+            return {"replies": [*state["kept"], sorry], "gave_up": True}
         other_data = {"asked_which": True} if state["answerable"] == [] and state["pending"] else {}
-        return {"replies": [ReplyDraft(text=text, prompt=state["prompt"], other_data=other_data)]}
+        reply = ReplyDraft(text=text, prompt=state["prompt"], other_data=other_data)
+        return {"replies": [*state["kept"], reply]}
 
     async def summarise(self, state: ConversationState) -> dict[str, Any]:
         """The older half of the window becomes part of the summary."""

@@ -1,9 +1,8 @@
 """The state of one turn. Plain data only; a thread keeps the last turn's, so its size is bounded by the window."""
 
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
-from recado.notifications.schemas import Pending
-from recado.turns.context import Incoming, Line
+from recado.turns.context import Loaded
 
 
 class ReplyDraft(TypedDict):
@@ -26,21 +25,14 @@ class GivenState(TypedDict, total=False):
     text: str
 
 
-class ConversationState(GivenState, total=False):
+class ConversationState(Loaded, total=False):
     """Given, then loaded, then what came of it."""
 
-    merchant: str
-    language: str
-    role: Literal["customer", "staff"]
-    person_name: str | None
-    merchant_user_id: int | None
-    summary: str
-    history: list[Line]
-    incoming: list[Incoming]
-    documents: list[dict[str, str]]
-    pending: list[Pending]
-    target: dict[str, str] | None
-    answerable: list[str] | None
+    run_key: str
+    turn_id: int
+    sub_domain: str
+    phone: str
+    text: str
 
     exchange: list[dict[str, Any]]
     """What the model and the tools said in this turn, as chat messages."""
@@ -50,7 +42,11 @@ class ConversationState(GivenState, total=False):
     acted: bool
     """A tool has done something: this draft cannot be dropped."""
 
+    kept: list[ReplyDraft]
+    """What tools that did work have to say, while others that were called with them are tried again."""
     replies: list[ReplyDraft]
+    gave_up: bool
+    """The model gave nothing usable, and the person was told so."""
     new_language: str | None
     new_summary: str | None
     new_summarised_through: int | None

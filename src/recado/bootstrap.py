@@ -141,9 +141,9 @@ def make_handlers(services: Services, checkpoints: SqliteCheckpoints) -> dict[st
         _runner(answer_graph.build(services.answer_nodes()).compile(checkpointer=checkpoints), checkpoints),
     )
 
-    async def run_sweep() -> None:
+    async def run_sweep(*, at_start: bool = False) -> None:
         await services.network.load_clock()
-        await sweep(services.database, services.clock, services.nudges)
+        await sweep(services.database, services.clock, services.nudges, at_start=at_start)
 
     return {
         "ingest": ingest.run,

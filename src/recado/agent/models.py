@@ -74,19 +74,29 @@ class Models:
         return answer
 
     async def _call(self, task: str, messages: Sequence[Message], bind: Callable[[BaseChatModel], Any]) -> Any:
+        missing: dict[str, openai.NotFoundError] = {}
         for name in self._names(task):
             try:
                 # The client's own timeout is for each attempt and each read: this one is for all of it.
                 async with asyncio.timeout(self._longest_seconds):
-                    return await bind(self._model(task, name)).ainvoke([dict(message) for message in messages])
+                    answer = await bind(self._model(task, name)).ainvoke([dict(message) for message in messages])
             except openai.NotFoundError as error:
                 if error.code != "model_not_found":
                     raise ModelError(f"wrong address, check OPENAI_BASE_URL: {error}") from error
-                self._withdrawn.add(name)
-                await self._on_withdrawn(f"{name} is not offered any more, the next one serves {task}: {error}")
+                missing[name] = error
             except UNUSABLE as error:
                 raise ModelError(f"{name}: {type(error).__name__}: {error}") from error
+            else:
+                await self._withdraw(missing, task, name)
+                return answer
+        # None of them is written off: rather the key or the address is wrong for a while.
         raise ModelError(f"no model is left for {task}: name one that the provider offers in the settings")
+
+    async def _withdraw(self, missing: Mapping[str, openai.NotFoundError], task: str, serving: str) -> None:
+        for name, error in missing.items():
+            if name not in self._withdrawn:
+                self._withdrawn.add(name)
+                await self._on_withdrawn(f"{name} is not offered any more, {serving} serves {task}: {error}")
 
     def _names(self, task: str) -> list[str]:
         settings = self._settings

@@ -235,11 +235,11 @@ async def apply_status(repository: ConversationRepository, alerts: Alerts, updat
     delivery = await repository.find_delivery(update.provider_message_id, update.delivery_id)
     if delivery is None:
         return False
-    if earlier is None or delivery.state not in earlier:
+    if earlier is None or delivery.state not in earlier or _is_of_earlier_send(delivery, update):
         return True
     if update.window_closed and delivery.sent_as == "text" and delivery.template is not None:
-        # The sweep sends it again, as its template.
-        delivery.state, delivery.text, delivery.provider_message_id = "pending", None, None
+        # The sweep sends it again, as its template. The text's provider id stays until then, to know its statuses by.
+        delivery.state, delivery.text, delivery.provider_message_id = "pending", None, update.provider_message_id
         return True
     delivery.state = update.state
     delivery.provider_message_id = update.provider_message_id
@@ -253,3 +253,11 @@ async def apply_status(repository: ConversationRepository, alerts: Alerts, updat
             delivery_id=delivery.id,
         )
     return True
+
+
+def _is_of_earlier_send(delivery: Delivery, update: StatusUpdate) -> bool:
+    """Whether a status is about the text that a delivery's template has replaced: they arrive late and out of order."""
+    known = delivery.provider_message_id
+    if delivery.state in EARLIER_STATES["sent"]:
+        return known == update.provider_message_id
+    return known is not None and known != update.provider_message_id

@@ -12,6 +12,7 @@ import uvicorn
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
+from recado.agent.checkpoints import open_checkpoints
 from recado.bootstrap import EMBEDDED_QUEUE, GRACE_SECONDS, connect, make_services, open_worker
 from recado.clock import Clock
 from recado.db.engine import Database
@@ -61,7 +62,10 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
     except ConfigurationError as error:
         raise _stop(str(error)) from None
     except (SQLAlchemyError, OSError) as error:
-        raise _stop(f"the database or queue cannot be used: {error}\n`recado doctor` tells more") from None
+        raise _stop(
+            f"the database or queue cannot be used: {error}\n"
+            "check DATABASE_URL, QUEUE_URL and CHECKPOINT_URL; `recado doctor` tells more"
+        ) from None
 
 
 async def _check_schema(database: Database) -> None:
@@ -81,6 +85,9 @@ def serve(
         database = Database(settings.database_url)
         await _check_schema(database)
         await database.close()
+        if settings.queue_url == EMBEDDED_QUEUE:
+            async with open_checkpoints(settings.checkpoint_url):
+                pass  # it can be opened: asked here, where the answer is one line and no traceback
 
     _run(check())
     if settings.model_provider == "demo":
@@ -89,6 +96,7 @@ def serve(
         service = make_app(settings)
     except ConfigurationError as error:
         raise _stop(str(error)) from None
+    typer.echo(f"http://{host}:{port}/simulator shows the simulator, /docs the API, /readyz the state", err=True)
     uvicorn.run(service, host=host, port=port, log_level="warning", timeout_graceful_shutdown=5, access_log=False)
 
 

@@ -1,6 +1,7 @@
 """Errors as RFC 9457 problem details. The only place that knows which error has which HTTP status."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -43,5 +44,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid_request(_request: Request, error: RequestValidationError) -> JSONResponse:
-        parts = [f"{'.'.join(map(str, found['loc'][1:])) or 'body'}: {found['msg']}" for found in error.errors()]
-        return problem(422, "Invalid input", "; ".join(parts))
+        return problem(422, "Invalid input", "; ".join(map(_described, error.errors())))
+
+
+def _described(found: dict[str, Any]) -> str:
+    if found["type"] == "json_invalid":  # its location is a position
+        return f"body: not valid JSON at character {found['loc'][-1]}: {found['ctx']['error']}"
+    return f"{'.'.join(map(str, found['loc'][1:])) or 'body'}: {found['msg']}"

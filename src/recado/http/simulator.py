@@ -35,6 +35,15 @@ DEMO_NOTICE = (
 Phone = Annotated[str, AfterValidator(e164)]
 
 
+def _plain(written: str) -> str:
+    if clean_text(written) != written:
+        raise ValueError("it holds characters that cannot be stored, such as control characters")
+    return written
+
+
+MessageId = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
+
+
 class PersonSends(BaseModel):
     """A message that a person sends. `id`: the provider message id (a repeat is a redelivery)."""
 
@@ -47,8 +56,8 @@ class PersonSends(BaseModel):
     to: Phone
     text: str = Field(max_length=100_000)
     name: str | None = Field(None, max_length=200)
-    reply_to: str | None = Field(None, max_length=200, description="The id of the message that is quoted")
-    id: str | None = Field(None, min_length=1, max_length=200)
+    reply_to: MessageId | None = Field(None, description="The id of the message that is quoted")
+    id: MessageId | None = None
     button: str | None = Field(None, max_length=256, description="The id of the button that was tapped")
 
 

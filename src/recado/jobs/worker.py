@@ -20,6 +20,7 @@ POSTGRES_POLL_SECONDS = 0.05
 """SAQ's PostgreSQL queue, when it listens instead, can miss a job that comes as it starts to, and hang when it stops.
 The other queues have nothing to poll."""
 STOP_SECONDS = 10.0
+END_POLL_SECONDS = 0.05
 
 
 def make_queue(url: str) -> Queue:
@@ -32,7 +33,10 @@ def make_queue(url: str) -> Queue:
 
 
 def make_worker(nudges: Nudges, handlers: Mapping[str, Handler], concurrency: int) -> Worker[Any]:
-    """A worker for these handlers, by name; each takes its job's arguments. `sweep` runs every three seconds."""
+    """A worker for these handlers, by name; each takes its job's arguments.
+
+    `sweep` runs as the worker starts, with `at_start`, and every three seconds.
+    """
 
     def function(handler: Handler) -> Callable[..., Awaitable[None]]:
         async def run(context: Mapping[str, Any], **kwargs: Any) -> None:
@@ -47,11 +51,15 @@ def make_worker(nudges: Nudges, handlers: Mapping[str, Handler], concurrency: in
     async def sweep(_context: Mapping[str, Any]) -> None:
         await handlers["sweep"]()
 
+    async def start(_context: Mapping[str, Any]) -> None:
+        await nudges.nudge("sweep", "sweep", at_start=True)
+
     worker: Worker[Any] = Worker(
         nudges.queue,
-        functions=[(name, function(handler)) for name, handler in handlers.items() if name != "sweep"],
+        functions=[(name, function(handler)) for name, handler in handlers.items()],
         cron_jobs=[CronJob(sweep, cron=SWEEP_EVERY_THREE_SECONDS, timeout=OPTIONS["sweep"]["timeout"], ttl=-1)],
         concurrency=concurrency,
+        startup=start,
         after_process=nudges.after_process,
         poll_interval=POSTGRES_POLL_SECONDS,
     )
@@ -76,11 +84,19 @@ async def run_worker(worker: Worker[Any], stopping: asyncio.Event, grace_seconds
     try:
         await asyncio.wait({running, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        worker.event.set()
-        jobs = [context["task"] for context in worker.job_task_contexts.values()]
-        if jobs:
-            await asyncio.wait(jobs, timeout=grace_seconds)
+        await _let_jobs_end(worker, grace_seconds)
         with suppress(TimeoutError):
             await asyncio.wait_for(worker.stop(), STOP_SECONDS)
         running.cancel()
         await asyncio.wait({running}, timeout=STOP_SECONDS)
+
+
+async def _let_jobs_end(worker: Worker[Any], grace_seconds: float) -> None:
+    # SAQ's own event would have it cancel every job at once. With another that is set, its loops take no second job,
+    # and what the last jobs nudged, such as the delivery of a turn's reply, still finds an idle loop.
+    worker.event = asyncio.Event()
+    worker.event.set()
+    deadline = asyncio.get_running_loop().time() + grace_seconds
+    await asyncio.sleep(END_POLL_SECONDS)
+    while worker.job_task_contexts and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - SAQ has no event
+        await asyncio.sleep(END_POLL_SECONDS)

@@ -10,6 +10,8 @@ import yaml
 from pydantic import ValidationError
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
+from yaml.constructor import ConstructorError
 
 from recado.clock import Clock
 from recado.db.models import ChannelAccount, Document, Merchant, MerchantUser
@@ -19,6 +21,8 @@ from recado.text import fold
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 YAML_SOURCE = "yaml"
+MAX_DEPTH = 20
+"""How deeply a file may be nested, so that one that contains itself comes to an end."""
 
 
 @dataclass
@@ -28,22 +32,28 @@ class Applied:
     lines: list[str] = field(default_factory=list)
 
 
+class _Loader(yaml.SafeLoader):
+    """The safe loader, strict about double keys and sure of the line of whatever it cannot read."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """The value of a node. Raises ConstructorError."""
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                    raise ConstructorError(None, None, f"the key {key.value!r} stands here twice", key.start_mark)
+                seen.add(str(key.value))
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:  # such as a date that does not exist
+            raise ConstructorError(None, None, str(error), node.start_mark) from error
+
+
 def read_merchants(path: Path) -> MerchantsFile:
     """Read and check a YAML file. Raises ConfigurationError, each problem with its line and reason."""
+    root, data = _load(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
-    try:
-        root = yaml.compose(text)
-        data = _fill(yaml.safe_load(text))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigurationError(f"{path}:{line}: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path}: {error}") from error
-    try:
-        return MerchantsFile.model_validate(data)
+        return MerchantsFile.model_validate(_fill(data, root, (), path))
     except ValidationError as error:
         problems = [
             f"{path}:{_line(root, found['loc'])}: {'.'.join(map(str, found['loc'])) or 'file'}: {found['msg']}"
@@ -52,17 +62,47 @@ def read_merchants(path: Path) -> MerchantsFile:
         raise ConfigurationError("\n".join(problems)) from None
 
 
-def _fill(value: Any) -> Any:
-    """Put environment variables where the file says `${NAME}`."""
+def _load(path: Path) -> tuple[yaml.Node | None, Any]:
+    """The file's nodes, which know their lines, and its values."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror or error}") from error
+    try:
+        text = raw.decode("utf-8-sig")
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        return root, loader.construct_document(root) if root else None
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(f"{path}:{line}: is no UTF-8 text: {error.reason}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigurationError(
+            f"{path}:{line}: character {error.character:#x} is not allowed: {error.reason}"
+        ) from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigurationError(f"{path}:{line}: {error.problem}") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{path}:1: is nested too deeply") from error
+
+
+def _fill(value: Any, root: yaml.Node | None, place: tuple[Any, ...], path: Path) -> Any:
+    """Put environment variables where the file says `${NAME}`. `place` is where in the file `value` stands."""
+    if len(place) > MAX_DEPTH:
+        raise ConfigurationError(f"{path}:{_line(root, place)}: is nested too deeply")
     if isinstance(value, dict):
-        return {key: _fill(inner) for key, inner in value.items()}
+        return {key: _fill(inner, root, (*place, key), path) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_fill(inner) for inner in value]
+        return [_fill(inner, root, (*place, number), path) for number, inner in enumerate(value)]
     if not isinstance(value, str):
         return value
     missing = [name for name in _VARIABLE.findall(value) if name not in os.environ]
     if missing:
-        raise ConfigurationError(f"set the environment variable {missing[0]}: the file refers to it")
+        raise ConfigurationError(
+            f"{path}:{_line(root, place)}: set the environment variable {missing[0]}: the file refers to it"
+        )
     return _VARIABLE.sub(lambda match: os.environ[match[1]], value)
 
 
@@ -115,27 +155,37 @@ async def _apply_merchant(session: AsyncSession, clock: Clock, spec: MerchantSpe
 
 
 async def _apply_channels(session: AsyncSession, merchant: Merchant, spec: MerchantSpec, applied: Applied) -> None:
-    named = {(channel.kind, channel.address) for channel in spec.channels}
+    # Credentials stay unread: with a new SECRET_KEY they cannot be, and applying again is what mends that.
+    accounts = select(ChannelAccount).options(defer(ChannelAccount.credentials))
     for channel in spec.channels:
         row = await session.scalar(
-            select(ChannelAccount).where(
-                ChannelAccount.channel == channel.kind, ChannelAccount.address == channel.address
-            )
+            accounts.where(ChannelAccount.channel == channel.kind, ChannelAccount.address == channel.address)
         )
-        values = {"credentials": channel.credentials, "templates": channel.templates, "active": True}
         if row is None:
-            session.add(
-                ChannelAccount(merchant_id=merchant.id, channel=channel.kind, address=channel.address, **values)
-            )
+            place = {"merchant_id": merchant.id, "channel": channel.kind, "address": channel.address}
+            session.add(ChannelAccount(**place, credentials=channel.credentials, templates=channel.templates))
             applied.lines.append(f"channel {channel.kind} {channel.address}: created")
         elif row.merchant_id != merchant.id:
             raise ConfigurationError(f"{channel.kind} {channel.address} belongs to another merchant already")
-        elif _update(row, values):
-            applied.lines.append(f"channel {channel.kind} {channel.address}: changed")
+        else:
+            changed = _update(row, {"templates": channel.templates, "active": True})
+            if await _stored_credentials(session, row.id) != channel.credentials:
+                row.credentials, changed = channel.credentials, True
+            if changed:
+                applied.lines.append(f"channel {channel.kind} {channel.address}: changed")
     await session.flush()
-    for row in await session.scalars(select(ChannelAccount).where(ChannelAccount.merchant_id == merchant.id)):
+    named = {(channel.kind, channel.address) for channel in spec.channels}
+    for row in await session.scalars(accounts.where(ChannelAccount.merchant_id == merchant.id)):
         if (row.channel, row.address) not in named and _update(row, {"active": False}):
             applied.lines.append(f"channel {row.channel} {row.address}: deactivated")
+
+
+async def _stored_credentials(session: AsyncSession, account_id: int) -> dict[str, Any] | None:
+    """An account's credentials; None where this SECRET_KEY does not read them."""
+    try:
+        return await session.scalar(select(ChannelAccount.credentials).where(ChannelAccount.id == account_id))
+    except ConfigurationError:
+        return None
 
 
 async def _apply_staff(session: AsyncSession, merchant: Merchant, spec: MerchantSpec, applied: Applied) -> None:

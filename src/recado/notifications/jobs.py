@@ -6,9 +6,11 @@ from typing import Any
 from recado.alerts.service import Alerts
 from recado.clock import Clock
 from recado.db.engine import Database
+from recado.db.models import Notification
 from recado.errors import AlreadyAnswered, InvalidInput, NotFound
 from recado.notifications.service import NotificationService
 
+Done = Callable[[Notification], bool]
 RunGraph = Callable[[str, str, dict[str, Any]], Awaitable[None]]
 """Run a graph on a thread, or go on with it: (thread id, run key, what it is given)."""
 
@@ -35,15 +37,27 @@ class NotificationJobs:
 
     async def request(self, notification_id: int, merchant_id: int) -> None:
         """Ask the staff, from where it was left."""
-        await self._run(self._request_graph, f"request:{notification_id}", notification_id, merchant_id)
+
+        def done(notification: Notification) -> bool:
+            return notification.announced_at is not None
+
+        await self._run(self._request_graph, f"request:{notification_id}", done, notification_id, merchant_id)
 
     async def answer(self, notification_id: int, merchant_id: int) -> None:
         """Take the accepted answer back, from where it was left."""
-        await self._run(self._answer_graph, f"answer:{notification_id}", notification_id, merchant_id)
 
-    async def _run(self, graph: RunGraph, thread_id: str, notification_id: int, merchant_id: int) -> None:
+        def done(notification: Notification) -> bool:
+            return notification.returned_at is not None
+
+        await self._run(self._answer_graph, f"answer:{notification_id}", done, notification_id, merchant_id)
+
+    async def _run(self, graph: RunGraph, thread_id: str, done: Done, notification_id: int, merchant_id: int) -> None:
         given = {"notification_id": notification_id, "merchant_id": merchant_id}
         try:
+            async with self._database.read() as session:
+                notification = await NotificationService(session, merchant_id, self._clock).get(notification_id)
+            if done(notification):
+                return  # a late nudge: its checkpoints are gone, and with them what kept the steps from being repeated
             await graph(thread_id, thread_id, given)
         except PERMANENT as error:
             await self._alerts.send("notification cannot go on", f"{type(error).__name__}: {error}", **given)

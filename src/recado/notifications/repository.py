@@ -20,13 +20,15 @@ class NotificationRepository:
         self._session = session
         self._merchant_id = merchant_id
 
-    async def get(self, notification_id: int) -> Notification:
-        """One notification. Raises NotificationNotFound."""
-        found = await self._session.scalar(
-            select(Notification).where(
-                Notification.merchant_id == self._merchant_id, Notification.id == notification_id
-            )
+    async def get(self, notification_id: int, *, to_change: bool = False) -> Notification:
+        """One notification; `to_change` locks it, so that nobody else's change is overwritten.
+
+        Raises NotificationNotFound.
+        """
+        query = select(Notification).where(
+            Notification.merchant_id == self._merchant_id, Notification.id == notification_id
         )
+        found = await self._session.scalar(query.with_for_update() if to_change else query)
         if found is None:
             raise NotificationNotFound(f"Notification {notification_id} not found")
         return found

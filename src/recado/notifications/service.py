@@ -4,7 +4,7 @@
 `graphs/request_notification` and `graphs/answer_notification` put them in order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -29,7 +29,7 @@ from recado.notifications.types import (
     check_fields,
     config_of,
 )
-from recado.text import mask_phone, shorten
+from recado.text import clean_text, mask_phone, shorten
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +59,7 @@ class NotificationService:
         Raises UnknownNotificationType, MissingField or ConversationNotFound.
         """
         config = config_of(notification_type)
+        context = storable(context)
         check_fields(config.requested_fields, context)
         await self._conversations.repository.get(conversation_id)
         existing = await self._notifications.by_request_key(request_key)
@@ -69,7 +70,7 @@ class NotificationService:
             conversation_id=conversation_id,
             notification_type=notification_type,
             status=REQUESTED,
-            context=dict(context),
+            context=context,
             answer_model_json_schema=config.answer_schema.model_json_schema(),
             allow_multiple_answers=config.allow_multiple_answers,
             request_key=request_key,
@@ -86,7 +87,7 @@ class NotificationService:
 
     async def complete_context(self, notification_id: int, document_id: int) -> dict[str, Any]:
         """Add to the context what the templates and the answer need. Returns the context."""
-        notification = await self._notifications.get(notification_id)
+        notification = await self._notifications.get(notification_id, to_change=True)
         _, contact, _ = await self._conversations.repository.get(notification.conversation_id)
         context = UserQuestionContext(
             **notification.context
@@ -141,7 +142,7 @@ class NotificationService:
 
     async def remember_recipients(self, notification_id: int, contact_ids: list[int]) -> None:
         """Keep who was asked, for the closing notices; the request is complete."""
-        notification = await self._notifications.get(notification_id)
+        notification = await self._notifications.get(notification_id, to_change=True)
         context = notification.context | {RECIPIENTS: contact_ids}
         self._change(notification, context=context, announced_at=self._clock.now())
 
@@ -154,11 +155,14 @@ class NotificationService:
 
         Raises NotificationNotFound, MissingField, InvalidAnswer or AlreadyAnswered.
         """
-        notification = await self._notifications.get(notification_id)
+        notification = await self._notifications.get(notification_id, to_change=True)
         if notification.answer_key == answer_key:
             return notification
         config = config_of(notification.notification_type)
-        check_answer(notification.answer_model_json_schema, answer)
+        schema = notification.answer_model_json_schema
+        check_answer(schema, answer)
+        # What the schema does not know must not change the rest of the context: which document it is, for instance.
+        answer = storable({name: value for name, value in answer.items() if name in schema["properties"]})
         check_fields(config.answered_fields, answer)
         accepted = await self._notifications.close(
             notification_id,
@@ -323,6 +327,11 @@ class NotificationService:
         for name, value in values.items():
             setattr(notification, name, value)
         notification.updated_at = self._clock.now()
+
+
+def storable(context: Mapping[str, Any]) -> dict[str, Any]:
+    """A context whose texts every database and every phone can take."""
+    return {name: clean_text(value) if isinstance(value, str) else value for name, value in context.items()}
 
 
 def check_answer(schema: dict[str, Any], answer: dict[str, Any]) -> None:

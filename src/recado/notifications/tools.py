@@ -3,9 +3,9 @@
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from recado.agent.models import INVALID_ARGUMENTS, ToolCall
 from recado.clock import Clock
@@ -14,6 +14,15 @@ from recado.errors import AlreadyAnswered, InvalidInput, NotFound, RecadoError, 
 from recado.jobs.nudges import Nudges
 from recado.notifications.service import NotificationService
 from recado.notifications.types import NotificationType, add_prefix, read_prefixed
+from recado.text import clean_text
+
+
+def _clean(said: Any) -> Any:
+    return clean_text(said).strip() if isinstance(said, str) else said
+
+
+Said = Annotated[str, BeforeValidator(_clean)]
+"""A text of the model's; what is blank once it is cleaned counts as nothing."""
 
 
 class RequestNotification(BaseModel):
@@ -21,9 +30,9 @@ class RequestNotification(BaseModel):
 
     model_config = ConfigDict(title="request_notification", extra="forbid")
 
-    question: str = Field(min_length=1, max_length=4_000, description="Understandable without the chat")
+    question: Said = Field(min_length=1, max_length=4_000, description="Understandable without the chat")
     language: Literal["es", "en", "pt", "fr"] = Field(description="The customer's language, or the nearest of these")
-    message_to_customer: str = Field(
+    message_to_customer: Said = Field(
         min_length=1,
         max_length=1_000,
         description="Tells the customer, in their language, that the team was asked",
@@ -37,7 +46,7 @@ class AnswerNotification(BaseModel):
 
     notification_id: str = Field(max_length=40, description="Such as NOTIF_12")
     answer_json: str = Field(max_length=40_000, description="A JSON object that matches the notification's JSON schema")
-    message_to_staff: str = Field(
+    message_to_staff: Said = Field(
         min_length=1,
         max_length=1_000,
         description="Confirms, in the person's language, that the answer is on its way",
@@ -161,7 +170,7 @@ def _one_id(written: str) -> int:
 def _json_object(written: str) -> dict[str, Any]:
     try:
         answer = json.loads(written)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"answer_json is no valid JSON: {error}") from None
     if not isinstance(answer, dict):
         raise InvalidInput("answer_json must be a JSON object")

@@ -130,7 +130,7 @@ def which_notification(
     which, nothing may be answered until the person was asked.
     """
     quoted = list(dict.fromkeys(message["quoted"] for message in incoming if message["quoted"]))
-    named = [add_prefix(number) for message in incoming for number in read_prefixed(message["text"])]
+    named = [add_prefix(number) for number in read_prefixed("\n".join(message["text"] for message in incoming))]
     open_ids = [notification["notification_id"] for notification in pending]
     for because, found in (("quoted", quoted), ("named", named), ("only one open", open_ids)):
         if len(found) == 1:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import IntegrityError
 
 from recado.agent.protocol import Agent, AgentResult
 from recado.alerts.service import Alerts
@@ -27,6 +28,8 @@ CLAIM = timedelta(seconds=45)
 MAX_DRAFTS = 3
 """How often a draft is dropped for newer messages before it is sent all the same."""
 MAX_QUIET_WAITS = 5
+COURTESY_SECONDS = 2.0
+"""How long a turn waits for the provider to show that an answer is being typed."""
 MAX_FAILURES = 3
 FAILURE_BACKOFF = timedelta(seconds=2)
 
@@ -79,7 +82,10 @@ class TurnService:
         more = True
         while more:
             await self._wait_for_quiet(conversation_id, merchant_id)
-            turn = await self._begin(conversation_id, merchant_id)
+            try:
+                turn = await self._begin(conversation_id, merchant_id)
+            except IntegrityError:
+                return  # another process began it in the same moment
             if turn is None:
                 return
             try:
@@ -116,8 +122,9 @@ class TurnService:
             text="",
         )
         try:
-            await self._channels[latest.account.channel].acknowledge(latest.account, inbound)
-        except SendError as error:  # a courtesy: the answer matters more
+            async with asyncio.timeout(COURTESY_SECONDS):
+                await self._channels[latest.account.channel].acknowledge(latest.account, inbound)
+        except (SendError, TimeoutError) as error:  # a courtesy: the answer matters more
             log.info("could not show typing", conversation_id=message.conversation_id, error=str(error))
 
     async def _begin(self, conversation_id: int, merchant_id: int) -> Turn | None:
@@ -222,6 +229,8 @@ class TurnService:
         async with self._database.transaction() as session:
             turns = TurnRepository(session, turn.merchant_id)
             row = await turns.get(turn.id)
+            if row.state != "running" or row.claimed_by != self._settings.process_id:
+                return  # it is answered, or another process has it: what failed came after that
             row.failures += 1
             row.error = f"{type(error).__name__}: {error}"[:2_000]
             row.claimed_by = None

@@ -15,14 +15,18 @@ NOTIFICATION_GRACE = timedelta(seconds=20)
 """A notification's own job gets this long before the sweep joins in."""
 
 
-async def sweep(database: Database, clock: Clock, nudges: Nudges) -> None:
-    """Nudge everything that has work left: inbox, turns, deliveries, notifications."""
+async def sweep(database: Database, clock: Clock, nudges: Nudges, *, at_start: bool = False) -> None:
+    """Nudge everything that has work left: inbox, turns, deliveries, notifications.
+
+    `at_start`: a process begins, and the jobs of the one before it may have died with that.
+    """
     now = clock.now()
+    untouched_since = now if at_start else now - NOTIFICATION_GRACE
     async with database.read() as session:
         received = await count_received(session)
         talking = await conversations_with_work(session, LIMIT)
         sending = await conversations_with_due_deliveries(session, now, LIMIT)
-        unfinished = await unfinished_notifications(session, now - NOTIFICATION_GRACE, LIMIT)
+        unfinished = await unfinished_notifications(session, untouched_since, LIMIT)
     if received:
         await nudges.ingest()
     for conversation_id, merchant_id in talking:
