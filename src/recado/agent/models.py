@@ -9,6 +9,7 @@ from langchain_core.exceptions import LangChainException
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_openai import ChatOpenAI
+from langchain_openai.chat_models.base import OpenAIRefusalError
 from pydantic import BaseModel, SecretStr
 
 from recado.agent.demo import DemoChatModel
@@ -28,7 +29,16 @@ INVALID_ARGUMENTS = "__invalid__"
 """The key under which a tool call carries arguments that were no JSON object."""
 
 
-UNUSABLE = (openai.OpenAIError, LangChainException, TimeoutError, ValueError, IndexError, TypeError, AttributeError)
+UNUSABLE = (
+    openai.OpenAIError,
+    OpenAIRefusalError,
+    LangChainException,
+    TimeoutError,
+    ValueError,
+    IndexError,
+    TypeError,
+    AttributeError,
+)
 """What the client raises for an answer that it cannot read: `ValueError` includes invalid JSON and Pydantic's errors,
 the last three come of bodies that lack what every answer has."""
 

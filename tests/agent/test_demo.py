@@ -1,0 +1,101 @@
+"""The demo model, over the real prompts."""
+
+import json
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage
+
+from recado.agent.demo import PHRASES, DemoChatModel, detect_language
+from recado.notifications.schemas import LocalizedResponse
+from recado.prompts import render
+
+DOCUMENTS = [{"title": "¿Hacen envíos?", "content": "Sí, a todo Lima en 24 horas."}]
+PENDING = [
+    {"notification_id": "NOTIF_1", "question": "¿Talla 44?", "customer": "Ana", "answer_schema": {}},
+    {"notification_id": "NOTIF_2", "question": "¿Mascotas?", "customer": "Ben", "answer_schema": {}},
+]
+
+
+def customer(*texts: str) -> AIMessage:
+    prompt = render("customer", merchant="Bodega", language="es", person_name="Ana", documents=DOCUMENTS, summary="")
+    messages = [("system", prompt.text), *(("user", text) for text in texts)]
+    return DemoChatModel(task="customer").invoke(messages)
+
+
+def staff(*texts: str, pending: list[dict[str, Any]] = PENDING, target: str | None = None) -> AIMessage:
+    about = {"notification_id": target, "because": "quoted"} if target else None
+    prompt = render(
+        "staff", merchant="Bodega", language="es", person_name="Rosa", pending=pending, target=about, summary=""
+    )
+    return DemoChatModel(task="staff").invoke([("system", prompt.text), *(("user", text) for text in texts)])
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("¿Tienen talla 44?", "es"),
+        ("Do you have this in size 44?", "en"),
+        ("Vocês têm o tamanho 44? Não achei", "pt"),
+        ("Est-ce que vous avez la taille 44 ?", "fr"),
+        ("👍", None),
+    ],
+)
+def test_languages(text: str, language: str | None) -> None:
+    assert detect_language(text) == language
+
+
+def test_every_language_has_every_phrase() -> None:
+    assert {frozenset(phrases) for phrases in PHRASES.values()} == {frozenset(PHRASES["es"])}
+
+
+@pytest.mark.parametrize("text", ["¿Hacen envíos?", "hacen envios", "Hola, ¿hacen envío?"])
+def test_what_a_document_answers_is_answered(text: str) -> None:
+    assert customer(text).text == DOCUMENTS[0]["content"]
+
+
+def test_what_no_document_answers_goes_to_the_team() -> None:
+    [call] = customer("Do you have the red shoe in size 44?").tool_calls
+    assert call["name"] == "request_notification"
+    assert call["args"]["language"] == "en"
+    assert call["args"]["question"] == "Do you have the red shoe in size 44?"
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase"), [("Hola", "greet"), ("¡Muchas gracias!", "thanks"), ("[image/png]", "media")]
+)
+def test_small_talk_needs_no_tool(text: str, phrase: str) -> None:
+    assert customer(text).text == PHRASES["es"][phrase]
+
+
+def test_an_answer_is_passed_on_whole() -> None:
+    [call] = staff("Sí, nos queda un par. Hasta el sábado.", target="NOTIF_1").tool_calls
+    assert call["args"]["notification_id"] == "NOTIF_1"
+    assert json.loads(call["args"]["answer_json"]) == {"answer": "Sí, nos queda un par. Hasta el sábado."}
+
+
+def test_an_ambiguous_answer_is_asked_about() -> None:
+    said = staff("Sí, claro que hay").text
+    assert "NOTIF_1" in said
+    assert "NOTIF_2" in said
+
+
+def test_naming_only_the_id_answers_with_what_was_said_before() -> None:
+    [call] = staff("Sí, con correa", "NOTIF_2", target="NOTIF_2").tool_calls
+    assert json.loads(call["args"]["answer_json"]) == {"answer": "Sí, con correa"}
+
+
+def test_ok_is_no_answer() -> None:
+    assert staff("ok", target="NOTIF_1").text == PHRASES["es"]["wait"]
+
+
+def test_nothing_is_open() -> None:
+    assert staff("Hola", pending=[]).text == PHRASES["es"]["none"]
+
+
+def test_structured_output() -> None:
+    prompt = render("localise", language="es", person_name="Ana", question="¿Talla 44?", answer="Queda un par.")
+    model = DemoChatModel(task="localise").with_structured_output(LocalizedResponse)
+    assert model.invoke([("system", prompt.text)]) == LocalizedResponse(
+        continuation_fragment="queda un par", full_sentence="Queda un par."
+    )
