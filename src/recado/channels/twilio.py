@@ -49,7 +49,7 @@ STATES = {"sent": "sent", "delivered": "delivered", "read": "read"} | dict.fromk
 """Twilio's statuses as ours. Those before `sent` say nothing that the 201 did not."""
 
 _SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_DELIVERY = re.compile(r"[0-9]{1,18}")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 Form = Mapping[str, list[str]]
 
@@ -125,7 +125,10 @@ class TwilioChannel:
 
     def parse(self, payload: bytes) -> InboundMessage | StatusUpdate:
         """Read a stored form post. Raises MalformedEvent."""
-        form = read_form(payload)
+        try:
+            form = read_form(payload)
+        except ValueError as error:
+            raise MalformedEvent(f"not a form: {error}") from error
         sid = first(form, "MessageSid")
         if not _SID.fullmatch(sid):
             raise MalformedEvent("the form has no MessageSid, or one that cannot be")
@@ -212,17 +215,21 @@ def _error(status: int, code: int | None, message: str) -> SendError:
     return kind(text, str(code or status))
 
 
+def _number(form: Form, name: str) -> int | None:
+    value = first(form, name)
+    return int(value) if _NUMBER.fullmatch(value) else None
+
+
 def _parse_status(sid: str, form: Form) -> StatusUpdate:
     status = first(form, "MessageStatus")
-    delivery = first(form, "delivery")
     code = first(form, "ErrorCode")
     return StatusUpdate(
         provider_message_id=sid,
         state=STATES.get(status, "sending"),
-        delivery_id=int(delivery) if _DELIVERY.fullmatch(delivery) else None,
+        delivery_id=_number(form, "delivery"),
         code=code or None,
         error=first(form, "ErrorMessage") or first(form, "ChannelStatusMessage") or None,
-        window_closed=code.isdigit() and CODES.get(int(code)) is WindowClosed,
+        window_closed=CODES.get(_number(form, "ErrorCode") or 0) is WindowClosed,
     )
 
 
@@ -249,8 +256,7 @@ def _parse_message(sid: str, form: Form) -> InboundMessage:
 
 
 def _attachments(form: Form) -> tuple[dict[str, Any], ...]:
-    count = first(form, "NumMedia")
-    number = min(int(count), 10) if count.isascii() and count.isdigit() else 0
+    number = min(_number(form, "NumMedia") or 0, 10)
     return tuple(
         {"url": first(form, f"MediaUrl{n}"), "content_type": first(form, f"MediaContentType{n}")} for n in range(number)
     )

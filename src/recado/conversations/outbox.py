@@ -21,7 +21,6 @@ from recado.db.engine import Database
 from recado.db.models import Contact, Conversation, Delivery
 from recado.errors import Permanent, Retryable, WindowClosed
 from recado.merchants.account import Account
-from recado.merchants.repository import MerchantRepository
 
 log = structlog.get_logger(__name__)
 
@@ -105,17 +104,14 @@ class Outbox:
     async def _claim(self, repository: ConversationRepository, conversation_id: int) -> Claim | None:
         """The next delivery that is due, made ours. None: there is none, or another process has it."""
         now = self._clock.now()
-        delivery = await repository.next_delivery(conversation_id)
-        if delivery is None or delivery.due_at > now or self._is_taken(delivery, now):
+        found = await repository.next_delivery(conversation_id)
+        if found is None or found.delivery.due_at > now or self._is_taken(found.delivery, now):
             return None
+        delivery = found.delivery
         # A claim with no outcome: the provider may have it already.
         uncertain = delivery.state == "sending"
-        conversation, contact, _ = await repository.get(conversation_id)
-        account = await MerchantRepository(repository.session, repository.merchant_id).account(
-            delivery.channel_account_id
-        )
         covered = delivery.part > 0 and await repository.went_as_template(delivery.message_id)
-        message = None if covered else self._message(delivery, conversation, contact, now, uncertain)
+        message = None if covered else self._message(delivery, found.conversation, found.contact, now, uncertain)
         if not uncertain:
             delivery.sending_at = now
         delivery.state = "sending"
@@ -123,7 +119,7 @@ class Outbox:
         delivery.claimed_by = self._process_id
         delivery.due_at = now
         delivery.attempts += 1
-        return Claim(delivery, account, message, uncertain, covered)
+        return Claim(delivery, found.account, message, uncertain, covered)
 
     def _is_taken(self, delivery: Delivery, now: datetime) -> bool:
         if delivery.state != "sending" or self._alone or delivery.claimed_by in {None, self._process_id}:

@@ -1,14 +1,27 @@
 """All SQL about contacts, conversations, messages and deliveries of one merchant."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recado.db.models import UNSENT_DELIVERY, Contact, Conversation, Delivery, Merchant, Message
+from recado.db.models import UNSENT_DELIVERY, ChannelAccount, Contact, Conversation, Delivery, Merchant, Message
 from recado.errors import ConversationNotFound
+from recado.merchants.account import Account
+from recado.merchants.repository import to_account
+
+
+@dataclass(frozen=True, slots=True)
+class NextDelivery:
+    """A delivery to send, in which conversation, to whom, from which account."""
+
+    delivery: Delivery
+    conversation: Conversation
+    contact: Contact
+    account: Account
 
 
 class ConversationRepository:
@@ -107,19 +120,28 @@ class ConversationRepository:
             .values(summary=summary, summarised_through=through)
         )
 
-    async def next_delivery(self, conversation_id: int) -> Delivery | None:
-        """The oldest delivery of the conversation that is not sent yet, locked: whoever claims it is alone."""
-        return await self.session.scalar(
-            select(Delivery)
-            .where(
-                Delivery.merchant_id == self.merchant_id,
-                Delivery.conversation_id == conversation_id,
-                UNSENT_DELIVERY,
+    async def next_delivery(self, conversation_id: int) -> NextDelivery | None:
+        """The oldest delivery of the conversation that is not sent yet, with what sending it needs.
+
+        It is locked: whoever claims it is alone.
+        """
+        row = (
+            await self.session.execute(
+                select(Delivery, Conversation, Contact, ChannelAccount)
+                .join(Conversation, Conversation.id == Delivery.conversation_id)
+                .join(Contact, Contact.id == Conversation.contact_id)
+                .join(ChannelAccount, ChannelAccount.id == Delivery.channel_account_id)
+                .where(
+                    Delivery.merchant_id == self.merchant_id,
+                    Delivery.conversation_id == conversation_id,
+                    UNSENT_DELIVERY,
+                )
+                .order_by(Delivery.id)
+                .limit(1)
+                .with_for_update(of=Delivery)
             )
-            .order_by(Delivery.id)
-            .limit(1)
-            .with_for_update()
-        )
+        ).one_or_none()
+        return NextDelivery(row[0], row[1], row[2], to_account(row[3])) if row else None
 
     async def went_as_template(self, message_id: int) -> bool:
         """Whether a message's first part went as its template, which stands for all parts."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ class Database:
 
     SQLite has one writer at a time and makes others poll for its lock, so within this process writers queue on an
     `asyncio.Lock` instead; another process (a migration, a second server) still waits for SQLite's own lock.
+    An urgent writer waits for two others at most, however many there are.
     """
 
     def __init__(self, url: str) -> None:
@@ -27,6 +28,8 @@ class Database:
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, autoflush=False)
         self._writer = asyncio.Lock()
+        # Of those that are not urgent, only the one at the head of this queue waits for `_writer`.
+        self._queue = asyncio.Lock()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -35,13 +38,15 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """A session whose work is committed when the block ends, and undone when it raises."""
+    async def transaction(self, *, urgent: bool = False) -> AsyncIterator[AsyncSession]:
+        """A session whose work is committed when the block ends, and undone when it raises. `urgent` is for what a
+        provider waits for: it goes before the turns that are being worked on.
+        """
         if not self.is_sqlite:
             async with self._sessions.begin() as session:
                 yield session
             return
-        async with self._writer, self._sessions() as session:
+        async with nullcontext() if urgent else self._queue, self._writer, self._sessions() as session:
             # The pool's `begin` event reads this: only a writer takes SQLite's lock at once.
             await session.connection(execution_options={"writes": True})
             yield session

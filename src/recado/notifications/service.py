@@ -106,7 +106,7 @@ class NotificationService:
         Returns the contacts that were asked, and their conversations, whose deliveries the caller nudges. Empty, with
         a warning in the log, when there is nobody to ask.
         """
-        notification = await self._notifications.get(notification_id)
+        notification = await self._notifications.get(notification_id, to_change=True)
         config = config_of(notification.notification_type)
         merchant = await self._merchants.get()
         other_data = self._other_data(notification)
@@ -136,6 +136,8 @@ class NotificationService:
             )
             contacts.append(contact.id)
             conversations.append(conversation.id)
+        # With the messages: an answer may come before the next step, and the closing notices need to know.
+        self._change(notification, context=notification.context | {RECIPIENTS: contacts})
         if not contacts:
             log.warning("no merchant users to ask", merchant_id=self._merchant_id, notification_id=notification.id)
         return contacts, conversations

@@ -54,7 +54,7 @@ class Intake:
             batch, self._waiting = self._waiting, []
             error: Exception | None = None
             try:
-                async with self._database.transaction() as session:
+                async with self._database.transaction(urgent=True) as session:
                     connection = await session.connection()
                     await connection.execute(self._insert, [row for rows, _ in batch for row in rows])
             except Exception as raised:  # noqa: BLE001 - each waiting webhook raises it

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -103,12 +104,15 @@ class TurnRepository:
         ).one_or_none()
         return PendingMessage(row[0], row[1], to_account(row[2])) if row else None
 
-    async def has_pending(self, conversation_id: int) -> bool:
-        """Whether there is a message that no turn has taken."""
-        found = select(Message.id).where(
-            Message.merchant_id == self._merchant_id, Message.conversation_id == conversation_id, PENDING_MESSAGE
+    async def change(self, turn_id: int, **values: Any) -> bool:
+        """Change a turn if it is still running. Whether it was: if not, another process has ended it."""
+        done = await self._session.execute(
+            update(Turn)
+            .where(Turn.merchant_id == self._merchant_id, Turn.id == turn_id, RUNNING_TURN)
+            .values(**values)
+            .returning(Turn.id)
         )
-        return await self._session.scalar(found.limit(1)) is not None
+        return done.scalar() is not None
 
     async def attach_pending(self, turn: Turn) -> int:
         """Give the turn all messages that no turn has taken. How many there were."""

@@ -138,11 +138,11 @@ class TurnService:
                     return None
                 turn.claimed_by, turn.claimed_until = self._settings.process_id, now + CLAIM
                 return turn
-            if not await turns.has_pending(conversation_id):
-                return None
             turn = turns.start(conversation_id, self._settings.process_id, now, now + CLAIM)
             await session.flush()
-            await turns.attach_pending(turn)
+            if not await turns.attach_pending(turn):
+                await session.rollback()
+                return None
             return turn
 
     def _is_taken(self, turn: Turn) -> bool:
@@ -194,13 +194,10 @@ class TurnService:
         """Write the replies and end the turn, unless newer messages came and this draft is not the last."""
         async with self._database.transaction() as session:
             turns = TurnRepository(session, turn.merchant_id)
-            row = await turns.get(turn.id)
-            if not last and await turns.attach_pending(row):
-                row.draft += 1
-                return False
-            service = ConversationService(session, turn.merchant_id, self._clock)
-            await self._write(service, row, result)
-            row.state, row.finished_at, row.claimed_by = "done", self._clock.now(), None
+            if not last and await turns.attach_pending(turn):
+                return not await turns.change(turn.id, draft=turn.draft + 1)
+            if await turns.change(turn.id, state="done", finished_at=self._clock.now(), claimed_by=None):
+                await self._write(ConversationService(session, turn.merchant_id, self._clock), turn, result)
         return True
 
     async def _write(self, service: ConversationService, turn: Turn, result: AgentResult) -> None:

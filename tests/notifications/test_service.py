@@ -1,0 +1,410 @@
+"""Asking the staff, and accepting one answer."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, update
+
+from recado.campaigns import templates
+from recado.db.engine import Database
+from recado.db.models import ChannelAccount, Message, Notification
+from recado.errors import (
+    AlreadyAnswered,
+    ConversationNotFound,
+    InvalidAnswer,
+    MissingField,
+    NotificationNotFound,
+    UnknownNotificationType,
+)
+from recado.notifications.repository import unfinished_notifications
+from recado.notifications.service import NotificationService, instruction_for
+from tests.builders import ANA, EVA, LUIS, NOON, ROSA, Shop, make_shop, together
+
+QUESTION = "user_question_request"
+
+
+class Staffroom:
+    """A shop with a customer who asked something."""
+
+    def __init__(self, shop: Shop, conversation_id: int) -> None:
+        self.shop, self.conversation_id = shop, conversation_id
+
+    @asynccontextmanager
+    async def service(self, shop: Shop | None = None) -> AsyncIterator[NotificationService]:
+        shop = shop or self.shop
+        async with shop.database.transaction() as session:
+            yield NotificationService(session, shop.merchant_id, shop.clock)
+
+    async def request(self, key: str = "k", question: str = "¿Venden hielo?", **changes: Any) -> int:
+        async with self.service() as service:
+            given = {"conversation_id": self.conversation_id, "context": {"question": question}, **changes}
+            row = await service.request(given.pop("type", QUESTION), request_key=key, **given)
+            return row.id
+
+    async def announce(self, notification_id: int) -> tuple[list[int], list[int]]:
+        """The request graph's steps."""
+        async with self.service() as service:
+            document = await service.create_document(f"notification:{notification_id}", "¿Venden hielo?")
+        async with self.service() as service:
+            await service.complete_context(notification_id, document.id)
+        async with self.service() as service:
+            asked = await service.announce(notification_id, "instruction")
+        async with self.service() as service:
+            await service.remember_recipients(notification_id, asked[0])
+        return asked
+
+    async def accept(
+        self, notification_id: int, answer: Any = "Sí", key: str = "a", by: int | None = None
+    ) -> Notification:
+        async with self.service() as service:
+            given = answer if isinstance(answer, dict) else {"answer": answer}
+            return await service.accept(notification_id, given, key, by)
+
+    async def get(self, notification_id: int) -> Notification:
+        async with self.service() as service:
+            return await service.get(notification_id)
+
+
+@pytest.fixture
+async def room(database: Database) -> Staffroom:
+    shop = await make_shop(database)
+    return Staffroom(shop, await shop.hear("¿Venden hielo?"))
+
+
+async def count(room: Staffroom) -> int:
+    async with room.shop.database.read() as session:
+        return await session.scalar(select(func.count()).select_from(Notification)) or 0
+
+
+async def test_the_same_key_asks_once(room: Staffroom) -> None:
+    first = await room.request("k")
+    assert await room.request("k", "otra cosa") == first
+    assert await room.request("k2") != first
+    assert await count(room) == 2
+    row = await room.get(first)
+    assert (row.status, row.context, row.allow_multiple_answers) == (
+        "requested",
+        {"question": "¿Venden hielo?"},
+        False,
+    )
+    assert row.answer_model_json_schema["required"] == ["answer"]
+
+
+async def test_the_same_key_of_another_merchant_is_another_request(room: Staffroom) -> None:
+    other = await make_shop(room.shop.database, "other", "+15550200")
+    first = await room.request("k")
+    assert await Staffroom(other, await other.hear("hola")).request("k") != first
+
+
+async def test_a_question_must_be_there(room: Staffroom) -> None:
+    for context in ({}, {"question": None}, {"question": ""}, {"question": "  \n"}, {"question": "\x00"}):
+        with pytest.raises(MissingField, match="Missing required field: question") as missing:
+            await room.request(context=context)
+        assert missing.value.field == "question"
+    assert await count(room) == 0
+
+
+async def test_an_unknown_type(room: Staffroom) -> None:
+    with pytest.raises(UnknownNotificationType, match="known: user_question_request"):
+        await room.request(type="coffee_request")
+
+
+async def test_an_unknown_conversation_or_another_merchants(room: Staffroom) -> None:
+    with pytest.raises(ConversationNotFound):
+        await room.request(conversation_id=9_999)
+    other = await make_shop(room.shop.database, "other", "+15550200")
+    with pytest.raises(ConversationNotFound):
+        await room.request(conversation_id=await other.hear("hola"))
+    assert await count(room) == 0
+
+
+async def test_every_member_of_the_active_staff_is_asked_once(room: Staffroom) -> None:
+    room.shop.clock.forward(minutes=1)
+    notification_id = await room.request()
+    contacts, conversations = await room.announce(notification_id)
+    assert await room.announce(notification_id) == (contacts, conversations)
+    assert len(set(contacts)) == len(set(conversations)) == 2
+    for conversation_id in conversations:
+        instruction, asked = await room.shop.messages(conversation_id)
+        assert (instruction.role, instruction.text, asked.role) == ("assistant", "instruction", "response")
+        assert f"NOTIF_{notification_id}" in asked.text
+        assert "¿Venden hielo?" in asked.text
+        assert asked.other_data["notification_id_prefixed"] == f"NOTIF_{notification_id}"
+        (delivery,) = await room.shop.deliveries(conversation_id)
+        assert delivery.template is not None
+        assert delivery.template["name"] == templates.QUESTION_REQUEST
+    row = await room.get(notification_id)
+    assert row.announced_at is not None
+    assert row.context["merchant_user_conversation_user_ids"] == contacts
+    assert (row.context["lead_phone"], row.context["lead_name"]) == (ANA, "Ana")
+
+
+async def test_a_long_question_is_cut_in_the_template_and_whole_in_the_text(room: Staffroom) -> None:
+    question = "¿Qué tal este? " * 200
+    notification_id = await room.request(question=question)
+    _, (conversation_id, _) = await room.announce(notification_id)
+    deliveries = await room.shop.deliveries(conversation_id)
+    assert len(str((deliveries[0].template or {})["text"])) <= 1_024
+    assert question.strip() in (await room.shop.messages(conversation_id, "response"))[0].text
+
+
+async def test_a_merchant_without_staff_asks_nobody(database: Database) -> None:
+    shop = await make_shop(database, staff=[])
+    room = Staffroom(shop, await shop.hear("hola"))
+    assert await room.announce(await room.request()) == ([], [])
+
+
+async def test_an_answer_is_accepted_once(room: Staffroom) -> None:
+    notification_id = await room.request()
+    async with room.service() as service:
+        assert await service.can_answer(notification_id)
+    row = await room.accept(notification_id, "Sí, a 5 soles", "first")
+    assert (row.status, row.answer_key, row.context["answer"]) == ("answered", "first", "Sí, a 5 soles")
+    with pytest.raises(AlreadyAnswered, match=f"NOTIF_{notification_id} has been answered already"):
+        await room.accept(notification_id, "No", "second")
+    async with room.service() as service:
+        assert not await service.can_answer(notification_id)
+        assert not await service.can_answer(9_999)
+    assert (await room.get(notification_id)).context["answer"] == "Sí, a 5 soles"
+
+
+async def test_the_same_key_again_is_the_same_answer(room: Staffroom) -> None:
+    notification_id = await room.request()
+    await room.accept(notification_id, "Sí", "first")
+    assert (await room.accept(notification_id, "Otra", "first")).context["answer"] == "Sí"
+
+
+BAD_ANSWERS: list[tuple[dict[str, Any], type[Exception]]] = [
+    ({}, InvalidAnswer),
+    ({"answer": ""}, InvalidAnswer),
+    ({"answer": None}, InvalidAnswer),
+    ({"answer": 5}, InvalidAnswer),
+    ({"answer": ["sí"]}, InvalidAnswer),
+    ({"answer": "x" * 20_001}, InvalidAnswer),
+    ({"respuesta": "sí"}, InvalidAnswer),
+    ({"answer": "   "}, MissingField),
+    ({"answer": "\x00\x01"}, MissingField),
+]
+
+
+async def test_a_bad_answer_closes_nothing(room: Staffroom) -> None:
+    notification_id = await room.request()
+    for answer, error in BAD_ANSWERS:
+        with pytest.raises(error):
+            await room.accept(notification_id, answer)
+    row = await room.get(notification_id)
+    assert (row.status, row.answer_key, "answer" in row.context) == ("requested", None, False)
+    await room.accept(notification_id, "Sí")
+
+
+async def test_an_answer_cannot_change_the_rest_of_the_context(room: Staffroom) -> None:
+    notification_id = await room.request()
+    await room.announce(notification_id)
+    before = (await room.get(notification_id)).context
+    forged = {"answer": "Sí", "document_id": 99, "question": "x", "lead_phone": "+1", "extra": {"a": [1]}}
+    await room.accept(notification_id, forged)
+    assert (await room.get(notification_id)).context == before | {"answer": "Sí"}
+
+
+async def test_what_no_database_takes_is_cleaned_from_an_answer(room: Staffroom) -> None:
+    notification_id = await room.request(question="¿a\x00\ud83d?")
+    await room.announce(notification_id)
+    await room.accept(notification_id, "s\x00í\ud800 👍🏽")
+    async with room.service() as service:
+        await service.learn(notification_id)
+        conversation_id, _ = await service.answer_customer(notification_id, "sí", "sí", None)
+    assert (await room.get(notification_id)).context["answer"] == "sí 👍🏽"
+    assert (await room.shop.messages(conversation_id, "response"))[0].text == "sí"
+
+
+async def test_of_ten_answers_at_once_one_is_accepted(room: Staffroom) -> None:
+    for round_ in range(30):
+        notification_id = await room.request(f"k{round_}")
+        results = await together(*(room.accept(notification_id, f"answer {n}", f"key {n}") for n in range(10)))
+        accepted = [result for result in results if isinstance(result, Notification)]
+        assert len(accepted) == 1
+        assert [isinstance(result, AlreadyAnswered) for result in results].count(True) == 9
+        row = await room.get(notification_id)
+        assert (row.answer_key, row.context["answer"]) == (accepted[0].answer_key, accepted[0].context["answer"])
+        assert row.answer_key is not None
+        assert row.context["answer"].split()[1] == row.answer_key.split()[1]
+
+
+async def test_an_answer_that_comes_while_the_staff_is_still_being_asked_is_kept(room: Staffroom) -> None:
+    """Two transactions that change the same context: none may undo the other's change."""
+    notification_id = await room.request()
+    async with room.service() as service:
+        await service.accept(notification_id, {"answer": "Sí"}, "a", None)
+
+        async def remember() -> None:
+            async with room.service() as other:
+                await other.remember_recipients(notification_id, [1, 2])
+
+        racing = asyncio.create_task(remember())
+        await asyncio.wait({racing}, timeout=0.1)
+    await racing
+    context = (await room.get(notification_id)).context
+    assert (context.get("answer"), context.get("merchant_user_conversation_user_ids")) == ("Sí", [1, 2])
+
+
+async def test_merchants_are_walls(room: Staffroom) -> None:
+    notification_id = await room.request()
+    other = await make_shop(room.shop.database, "other", "+15550200")
+    async with room.service(other) as service:
+        assert not await service.can_answer(notification_id)
+        assert await service.find() == await service.pending() == await service.by_document(1) == []
+        for forbidden in (
+            service.get(notification_id),
+            service.accept(notification_id, {"answer": "x"}, "a", None),
+            service.announce(notification_id, "x"),
+            service.learn(notification_id),
+            service.answer_customer(notification_id, "x", "x", None),
+            service.notify_others(notification_id),
+            service.remember_recipients(notification_id, []),
+            service.complete_context(notification_id, 1),
+            service.finish(notification_id),
+        ):
+            with pytest.raises(NotificationNotFound):
+                await forbidden
+        await service.abandon(notification_id)
+    row = await room.get(notification_id)
+    assert (row.status, row.announced_at, row.returned_at) == ("requested", None, None)
+
+
+async def test_the_answer_is_learned_and_found_by_its_document(room: Staffroom) -> None:
+    notification_id = await room.request()
+    await room.announce(notification_id)
+    document_id = (await room.get(notification_id)).context["document_id"]
+    unanswered = await room.request("k2")
+    await room.accept(notification_id, "Sí, a 5 soles")
+    async with room.service() as service:
+        await service.learn(notification_id)
+        assert [found.id for found in await service.by_document(document_id)] == [notification_id]
+        assert await service.by_document(document_id + 1) == []
+        assert [found.id for found in await service.find("answered")] == [notification_id]
+        assert [found.id for found in await service.find("requested", [QUESTION])] == [unanswered]
+        assert await service.find(types=["something_else"]) == []
+        assert [p["notification_id"] for p in await service.pending()] == [f"NOTIF_{unanswered}"]
+
+
+async def test_the_answer_goes_to_the_customer_once(room: Staffroom) -> None:
+    notification_id = await room.request()
+    await room.announce(notification_id)
+    await room.accept(notification_id, "Sí")
+    for _ in range(2):
+        async with room.service() as service:
+            said = await service.answer_customer(notification_id, "El equipo dice que sí", "Sí", "reply@0123456789ab")
+    conversation_id, message_id = said
+    assert conversation_id == room.conversation_id
+    context, answer = await room.shop.messages(conversation_id, "assistant", "response")
+    assert f"Notification context (ID: NOTIF_{notification_id})" in context.text
+    assert (answer.id, answer.text, answer.prompt) == (message_id, "El equipo dice que sí", "reply@0123456789ab")
+    (delivery,) = await room.shop.deliveries(conversation_id)
+    assert (delivery.text, (delivery.template or {})["name"]) == ("El equipo dice que sí", templates.QUESTION_ANSWER)
+
+
+async def staff_ids(room: Staffroom) -> dict[str, int]:
+    async with room.service() as service:
+        return {person.phone: person.id for person in await service._merchants.staff()}
+
+
+@pytest.mark.parametrize("answerer", [ROSA, LUIS, None])
+async def test_the_others_hear_that_it_is_closed_but_not_who_answered(room: Staffroom, answerer: str | None) -> None:
+    staff = {phone: await room.shop.hear("hola", phone) for phone in (ROSA, LUIS)}
+    notification_id = await room.request()
+    await room.announce(notification_id)
+    by = (await staff_ids(room))[answerer] if answerer else None
+    await room.accept(notification_id, "Sí", by=by)
+    for _ in range(2):
+        async with room.service() as service:
+            told = await service.notify_others(notification_id)
+        assert sorted(told) == sorted(conversation for phone, conversation in staff.items() if phone != answerer)
+    for phone, conversation_id in staff.items():
+        texts = [message.text for message in await room.shop.messages(conversation_id, "response")]
+        assert len(texts) == (1 if phone == answerer else 2)
+        assert all(f"NOTIF_{notification_id}" in text for text in texts)
+
+
+async def test_a_closing_notice_that_cannot_be_sent_is_not_tried(database: Database) -> None:
+    """The window of the others is closed, and their account has no template for it: the agent alone hears of it."""
+    shop = await make_shop(database)
+    room = Staffroom(shop, await shop.hear("hola"))
+    notification_id = await room.request()
+    _, conversations = await room.announce(notification_id)
+    twilio = {"channel": "twilio", "address": "+14155238886", "templates": {}}
+    async with database.transaction() as session:
+        account = await session.get_one(ChannelAccount, shop.account.id)
+        for name, value in twilio.items():
+            setattr(account, name, value)
+    await room.accept(notification_id, "Sí")
+    async with room.service() as service:
+        assert await service.notify_others(notification_id) == []
+    for conversation_id in conversations:
+        closing = (await shop.messages(conversation_id, "assistant"))[-1]
+        assert closing.text == f"Notification NOTIF_{notification_id} has been answered and is now closed."
+        assert len(await shop.deliveries(conversation_id)) == 1
+
+
+async def test_staff_who_came_later_are_asked_the_next_time_only(room: Staffroom) -> None:
+    notification_id = await room.request()
+    contacts, _ = await room.announce(notification_id)
+    await room.shop.open(EVA, "Eva")
+    await room.accept(notification_id, "Sí")
+    async with room.service() as service:
+        assert len(await service.notify_others(notification_id)) == len(contacts) == 2
+
+
+async def test_the_sweep_finds_what_has_work_left(room: Staffroom) -> None:
+    async def unfinished() -> list[int]:
+        async with room.shop.database.read() as session:
+            return [row.id for row in await unfinished_notifications(session, room.shop.clock.now(), 10)]
+
+    first, second, third = [await room.request(key) for key in "abc"]
+    assert await unfinished() == [first, second, third]
+    await room.announce(first)
+    await room.announce(second)
+    assert await unfinished() == [third]
+    await room.accept(first, "Sí")
+    assert await unfinished() == [first, third]
+    async with room.service() as service:
+        await service.finish(first)
+        await service.abandon(third)
+        await service.abandon(9_999)
+    assert await unfinished() == []
+    async with room.shop.database.read() as session:
+        assert await unfinished_notifications(session, NOON.replace(year=2020), 10) == []
+
+
+async def test_a_notification_whose_customer_has_no_name_goes_out_all_the_same(database: Database) -> None:
+    shop = await make_shop(database)
+    room = Staffroom(shop, await shop.open(ANA, None))
+    notification_id = await room.request()
+    await room.announce(notification_id)
+    await room.accept(notification_id, "Sí")
+    async with room.service() as service:
+        await service.answer_customer(notification_id, None, "Sí", None)
+    (delivery,) = await shop.deliveries(room.conversation_id)
+    assert (delivery.template or {})["variables"] == {"lead_name": "cliente", "answer": "Sí"}
+
+
+def test_the_instruction_tells_the_agent_how_to_answer() -> None:
+    told = instruction_for(12, {"question": "¿hielo?"}, {"type": "object"})
+    assert all(part in told for part in ("NOTIF_12", "¿hielo?", "answer_notification", "{'type': 'object'}"))
+
+
+async def test_where_several_answers_are_allowed_each_is_accepted(room: Staffroom) -> None:
+    notification_id = await room.request()
+    async with room.shop.database.transaction() as session:
+        await session.execute(update(Notification).values(allow_multiple_answers=True))
+    for number in range(3):
+        await room.accept(notification_id, f"n{number}", f"key {number}")
+    assert (await room.get(notification_id)).context["answer"] == "n2"
+    async with room.service() as service:
+        assert await service.can_answer(notification_id)
+        assert await service.notify_others(notification_id) == []
+    async with room.shop.database.read() as session:
+        closings = select(func.count()).select_from(Message).where(Message.key.contains("closure"))
+        assert await session.scalar(closings) == 0

@@ -1,0 +1,324 @@
+"""A turn: a burst answered once, nothing answered twice, nobody left in silence."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from recado.agent.protocol import AgentReply
+from recado.db.engine import Database
+from recado.db.models import Conversation, Delivery, Turn
+from recado.errors import ModelError, Retryable
+from recado.jobs.nudges import Nudges
+from recado.jobs.worker import make_queue
+from recado.turns.repository import conversations_with_work
+from recado.turns.service import APOLOGY, CLAIM, MAX_DRAFTS, MAX_FAILURES, TurnService, TurnSettings, apology
+from tests.builders import ANA, BETO, AlertLog, Line, ScriptedAgent, Shop, make_shop, together
+
+
+class Talk:
+    """A shop whose conversations are answered by a scripted agent."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.shop, self.agent, self.line, self.alerts = shop, ScriptedAgent(), Line(), AlertLog()
+        self.nudges = Nudges(make_queue("memory://"))
+        self.turns = self.new_service("first")
+
+    def new_service(self, process_id: str, *, alone: bool = False, quiet: float = 0.0) -> TurnService:
+        settings = TurnSettings(process_id, quiet, alone)
+        shop = self.shop
+        channels: dict[str, Any] = {"simulator": self.line}
+        return TurnService(shop.database, shop.clock, channels, self.agent, self.alerts, self.nudges, settings)
+
+    async def run(self, conversation_id: int, service: TurnService | None = None) -> None:
+        await (service or self.turns).run(conversation_id, self.shop.merchant_id)
+
+    async def rows(self) -> list[Turn]:
+        async with self.shop.database.read() as session:
+            return list(await session.scalars(select(Turn).order_by(Turn.id)))
+
+    async def said(self, conversation_id: int) -> list[str]:
+        return [message.text for message in await self.shop.messages(conversation_id, "response")]
+
+    async def answered_by(self, conversation_id: int) -> list[int | None]:
+        """The turn of each message that the person wrote."""
+        return [message.turn_id for message in await self.shop.messages(conversation_id, "user")]
+
+    async def work(self) -> list[tuple[int, int]]:
+        """What the sweep finds."""
+        async with self.shop.database.read() as session:
+            return await conversations_with_work(session, 10)
+
+
+@pytest.fixture
+async def talk(database: Database) -> Talk:
+    return Talk(await make_shop(database))
+
+
+def writes(talk: Talk, text: str) -> Callable[[], Awaitable[object]]:
+    return lambda: talk.shop.hear(text)
+
+
+async def test_a_burst_is_answered_once(talk: Talk) -> None:
+    for text in ("hola", "una pregunta", "¿hacen envíos?"):
+        conversation_id = await talk.shop.hear(text)
+    await talk.run(conversation_id)
+    await talk.run(conversation_id)
+    (turn,) = await talk.rows()
+    assert await talk.said(conversation_id) == ["answer 1"]
+    assert (turn.state, turn.claimed_by, turn.draft) == ("done", None, 1)
+    assert turn.finished_at is not None
+    assert await talk.answered_by(conversation_id) == [turn.id] * 3
+    given = {"turn_id": turn.id, "conversation_id": conversation_id, "merchant_id": talk.shop.merchant_id}
+    assert talk.agent.runs == [(conversation_id, f"turn:{turn.id}:1", given)]
+    (message,) = await talk.shop.messages(conversation_id, "response")
+    assert (message.prompt, message.turn_id) == ("customer@0123456789ab", turn.id)
+    assert await talk.nudges.queue.job(talk.nudges.queue.job_id(f"deliver:{conversation_id}")) is not None
+    assert await talk.work() == []
+
+
+async def test_the_newest_message_is_acknowledged_once(talk: Talk) -> None:
+    await talk.shop.hear("hola")
+    conversation_id = await talk.shop.hear("¿están?")
+    await talk.run(conversation_id)
+    assert talk.line.acknowledged == [f"wamid.{talk.shop.merchant_id}.2"]
+
+
+async def test_an_acknowledgement_that_fails_does_not_stop_the_answer(talk: Talk) -> None:
+    class Deaf(Line):
+        async def acknowledge(self, account: Any, message: Any) -> None:
+            raise Retryable("typing is down")
+
+    talk.line = Deaf()
+    conversation_id = await talk.shop.hear("hola")
+    await talk.run(conversation_id, talk.new_service("other"))
+    assert await talk.said(conversation_id) == ["answer 1"]
+
+
+async def test_a_burst_waits_for_quiet(talk: Talk) -> None:
+    conversation_id = await talk.shop.hear("uno")
+    running = asyncio.create_task(talk.run(conversation_id, talk.new_service("patient", quiet=0.15)))
+    await asyncio.wait({running}, timeout=0.05)
+    assert talk.agent.runs == []
+    await talk.shop.hear("dos")
+    talk.shop.clock.forward(seconds=1)
+    await running
+    assert await talk.said(conversation_id) == ["answer 1"]
+    assert len(set(await talk.answered_by(conversation_id))) == 1
+
+
+async def test_a_draft_is_dropped_when_a_message_comes_meanwhile(talk: Talk) -> None:
+    conversation_id = await talk.shop.hear("uno")
+    talk.agent.during = [writes(talk, "dos")]
+    await talk.run(conversation_id)
+    (turn,) = await talk.rows()
+    assert talk.agent.run_keys == [f"turn:{turn.id}:1", f"turn:{turn.id}:2"]
+    assert await talk.said(conversation_id) == ["answer 2"]
+    assert await talk.answered_by(conversation_id) == [turn.id] * 2
+
+
+async def test_a_draft_in_which_a_tool_acted_stands_and_the_newer_message_gets_its_own_turn(talk: Talk) -> None:
+    conversation_id = await talk.shop.hear("uno")
+    talk.agent.acted = True
+    talk.agent.during = [writes(talk, "dos")]
+    await talk.run(conversation_id)
+    first, second = await talk.rows()
+    assert await talk.said(conversation_id) == ["answer 1", "answer 2"]
+    assert await talk.answered_by(conversation_id) == [first.id, second.id]
+
+
+async def test_drafts_are_dropped_only_so_often(talk: Talk) -> None:
+    conversation_id = await talk.shop.hear("0")
+    talk.agent.during = [writes(talk, str(number)) for number in range(1, MAX_DRAFTS + 1)]
+    await talk.run(conversation_id)
+    turns = await talk.rows()
+    assert [turn.draft for turn in turns] == [MAX_DRAFTS, 1]
+    assert await talk.said(conversation_id) == [f"answer {MAX_DRAFTS}", f"answer {MAX_DRAFTS + 1}"]
+    assert await talk.answered_by(conversation_id) == [turns[0].id] * MAX_DRAFTS + [turns[1].id]
+
+
+async def test_what_the_agent_learned_is_kept(talk: Talk) -> None:
+    conversation_id = await talk.shop.hear("hello")
+    talk.agent.result = {"language": "en", "summary": "They said hello.", "summarised_through": 1}
+    await talk.run(conversation_id)
+    await talk.shop.hear("again")
+    talk.agent.result = {}
+    await talk.run(conversation_id)
+    async with talk.shop.database.read() as session:
+        row = await session.get_one(Conversation, conversation_id)
+    assert (row.language, row.summary, row.summarised_through) == ("en", "They said hello.", 1)
+
+
+async def test_several_replies_and_none(talk: Talk) -> None:
+    conversation_id = await talk.shop.hear("hola")
+    talk.agent.result = {"replies": [AgentReply("a", None, {"asked_which": True}), AgentReply("b", None)]}
+    await talk.run(conversation_id)
+    talk.agent.result = {"replies": []}
+    await talk.shop.hear("👍", kind="reaction")
+    await talk.run(conversation_id)
+    messages = await talk.shop.messages(conversation_id, "response")
+    assert [(m.text, m.other_data) for m in messages] == [("a", {"asked_which": True}), ("b", {})]
+    assert [turn.state for turn in await talk.rows()] == ["done", "done"]
+
+
+async def test_a_failing_agent_is_tried_again_and_then_answers(talk: Talk) -> None:
+    conversation_id = await talk.shop.hear("hola")
+    talk.agent.failures = [ModelError("down"), ModelError("down")]
+    waits = []
+    for _ in range(2):
+        await talk.run(conversation_id)
+        (turn,) = await talk.rows()
+        assert (turn.state, turn.claimed_by, turn.error) == ("running", None, "ModelError: down")
+        await talk.run(conversation_id)
+        await talk.run(conversation_id, talk.new_service("second"))
+        await talk.run(conversation_id, talk.new_service("alone", alone=True))
+        waits.append((turn.claimed_until - talk.shop.clock.now()).total_seconds())
+        assert await talk.work() == [(conversation_id, talk.shop.merchant_id)]
+        talk.shop.clock.time = turn.claimed_until
+    assert len(talk.agent.runs) == 2, "tried before it was due"
+    assert waits == [2.0, 4.0]
+    await talk.run(conversation_id, talk.new_service("second"))
+    assert await talk.said(conversation_id) == ["answer 3"]
+    assert set(talk.agent.run_keys) == {f"turn:{turn.id}:1"}, "the same draft goes on from its checkpoint"
+    assert talk.alerts.sent == []
+
+
+@pytest.mark.parametrize("error", [ModelError("down"), KeyError("a bug of ours"), TimeoutError()])
+async def test_a_turn_that_fails_for_good_is_apologised_for_once(talk: Talk, error: Exception) -> None:
+    conversation_id = await talk.shop.hear("hola")
+    talk.agent.failures = [error] * MAX_FAILURES
+    for _ in range(MAX_FAILURES + 2):
+        await talk.run(conversation_id)
+        talk.shop.clock.forward(minutes=1)
+    (turn,) = await talk.rows()
+    assert (turn.state, turn.failures) == ("failed", MAX_FAILURES)
+    assert await talk.said(conversation_id) == [APOLOGY["es"]]
+    assert len(await talk.shop.deliveries(conversation_id)) == 1
+    assert talk.alerts.titles == ["turn failed for good"]
+    assert await talk.work() == []
+
+    await talk.shop.hear("¿hola?")
+    await talk.run(conversation_id)
+    assert await talk.said(conversation_id) == [APOLOGY["es"], f"answer {MAX_FAILURES + 1}"]
+
+
+async def test_messages_that_come_while_it_fails_are_not_lost(talk: Talk) -> None:
+    conversation_id = await talk.shop.hear("uno")
+    talk.agent.failures = [ModelError("down")]
+    await talk.run(conversation_id)
+    await talk.shop.hear("dos")
+    talk.shop.clock.forward(minutes=1)
+    await talk.run(conversation_id)
+    assert None not in await talk.answered_by(conversation_id)
+    assert await talk.work() == []
+
+
+@pytest.mark.parametrize(("language", "expected"), [("fr", "fr"), ("pt", "pt"), ("de", "en"), (None, "en"), ("", "en")])
+def test_the_apology_is_in_the_persons_language(language: str | None, expected: str) -> None:
+    assert apology(language) == APOLOGY[expected]
+
+
+async def test_what_fails_after_the_reply_is_written_does_not_take_it_back(talk: Talk) -> None:
+    conversation_id = await talk.shop.hear("hola")
+    talk.agent.failures = [ModelError("down")] * (MAX_FAILURES - 1)
+    talk.agent.prunes = [OSError("disk full")]
+    for _ in range(MAX_FAILURES + 1):
+        await talk.run(conversation_id)
+        talk.shop.clock.forward(minutes=1)
+    (turn,) = await talk.rows()
+    assert turn.state == "done"
+    assert await talk.said(conversation_id) == [f"answer {MAX_FAILURES}"]
+    assert talk.alerts.sent == []
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_turn_that_a_dead_process_left_goes_on_under_its_own_key(talk: Talk, alone: bool) -> None:
+    conversation_id = await talk.shop.hear("hola")
+    never = asyncio.Event()
+    started = asyncio.Event()
+
+    async def dies() -> None:
+        started.set()
+        await never.wait()
+
+    talk.agent.during = [dies]
+    dying = asyncio.create_task(talk.run(conversation_id))
+    await started.wait()
+    dying.cancel()
+    assert (await together(dying))[0].__class__ is asyncio.CancelledError
+    assert [turn.state for turn in await talk.rows()] == ["running"]
+    assert await talk.work() == [(conversation_id, talk.shop.merchant_id)]
+
+    second = talk.new_service("second", alone=alone)
+    if not alone:
+        talk.shop.clock.forward(seconds=CLAIM.total_seconds() - 1)
+        await talk.run(conversation_id, second)
+        assert len(talk.agent.runs) == 1, "another process's claim was not respected"
+        talk.shop.clock.forward(seconds=1)
+    await talk.run(conversation_id, second)
+    assert talk.agent.run_keys == ["turn:1:1", "turn:1:1"]
+    assert await talk.said(conversation_id) == ["answer 2"]
+
+
+async def test_a_process_that_was_too_slow_does_not_answer_a_second_time(talk: Talk) -> None:
+    """The claim ran out while its model was thinking (the machine slept), and another process answered."""
+    conversation_id = await talk.shop.hear("hola")
+    slow = asyncio.Event()
+    started = asyncio.Event()
+
+    async def thinks() -> None:
+        started.set()
+        await slow.wait()
+
+    talk.agent.during = [thinks]
+    running = asyncio.create_task(talk.run(conversation_id))
+    await started.wait()
+    talk.shop.clock.forward(seconds=CLAIM.total_seconds() + 1)
+    await talk.run(conversation_id, talk.new_service("second"))
+    slow.set()
+    await running
+    assert len(await talk.said(conversation_id)) == 1
+    assert [turn.state for turn in await talk.rows()] == ["done"]
+
+
+async def test_processes_never_run_the_same_turn_at_once(talk: Talk) -> None:
+    services = [talk.new_service(f"process {number}") for number in range(4)]
+    for round_ in range(1, 6):
+        conversation_id = await talk.shop.hear(f"n{round_}")
+        talk.agent.during = [lambda: asyncio.sleep(0.02)]
+        assert await together(*(talk.run(conversation_id, service) for service in services)) == [None] * 4
+        assert len(await talk.said(conversation_id)) == round_
+    assert talk.agent.most_active == 1
+    assert len(talk.agent.runs) == 5
+    assert talk.alerts.sent == []
+
+
+async def test_processes_never_resume_the_same_turn_at_once(talk: Talk) -> None:
+    conversation_id = await talk.shop.hear("hola")
+    talk.agent.failures = [ModelError("down")]
+    await talk.run(conversation_id)
+    talk.shop.clock.forward(minutes=1)
+    talk.agent.during = [lambda: asyncio.sleep(0.05)]
+    services = [talk.new_service(f"process {number}") for number in range(4)]
+    assert await together(*(talk.run(conversation_id, service) for service in services)) == [None] * 4
+    assert (talk.agent.most_active, len(talk.agent.runs)) == (1, 2)
+    assert await talk.said(conversation_id) == ["answer 2"]
+
+
+async def test_conversations_run_side_by_side(talk: Talk) -> None:
+    one, two = await talk.shop.hear("hola", ANA), await talk.shop.hear("hola", BETO)
+    both = asyncio.Barrier(2)
+    talk.agent.during = [both.wait, both.wait]
+    await asyncio.wait_for(asyncio.gather(talk.run(one), talk.run(two)), 10)
+    assert talk.agent.most_active == 2
+
+
+async def test_merchants_are_walls(talk: Talk) -> None:
+    conversation_id = await talk.shop.hear("hola")
+    other = await make_shop(talk.shop.database, "other", "+15550200")
+    await talk.turns.run(conversation_id, other.merchant_id)
+    assert talk.agent.runs == []
+    async with talk.shop.database.read() as session:
+        assert list(await session.scalars(select(Delivery))) == []
