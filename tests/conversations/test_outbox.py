@@ -471,11 +471,11 @@ async def test_a_worker_waits_while_another_one_decides(post: Post) -> None:
     shop = post.shop
     second = post.new_outbox("second")
     async with shop.database.transaction() as session:
-        delivery = await ConversationRepository(session, shop.merchant_id).next_delivery(conversation_id)
-        assert delivery is not None
+        found = await ConversationRepository(session, shop.merchant_id).next_delivery(conversation_id)
+        assert found is not None
         racing = asyncio.create_task(second.deliver(conversation_id, shop.merchant_id))
         await asyncio.wait({racing}, timeout=0.2)
-        delivery.state, delivery.claimed_by, delivery.attempts = "sending", "first", 1
+        found.delivery.state, found.delivery.claimed_by, found.delivery.attempts = "sending", "first", 1
     await racing
     assert post.line.tries == []
     assert (await shop.deliveries(conversation_id))[0].claimed_by == "first"
