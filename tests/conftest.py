@@ -43,9 +43,14 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path, postgres_
     with _connect_postgres() as connection:
         connection.execute(f"CREATE SCHEMA {schema}")
         try:
-            url = make_url(POSTGRES_URL).update_query_dict({"options": f"-csearch_path={schema}"})
+            query = {"options": f"-csearch_path={schema}", "application_name": schema}
+            url = make_url(POSTGRES_URL).update_query_dict(query)
             yield url.render_as_string(hide_password=False)
         finally:
+            # A test that failed within a transaction may have left it open, and the drop would wait for it for ever.
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", [schema]
+            )
             connection.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
