@@ -33,17 +33,19 @@ class ConversationNodes:
 
     async def load(self, state: ConversationState) -> dict[str, Any]:
         """Who is there, what was said, what is known."""
+        # More than the model sees, so that nothing falls out of the window before it is summarised.
+        window = 2 * self.history_window
         if "conversation_id" in state and "merchant_id" in state:
             async with self.database.read() as session:
                 given = Given(state["merchant_id"], state["conversation_id"], state.get("turn_id"), state.get("text"))
-                loaded = await load_context(session, self.clock, given, self.history_window)
+                loaded = await load_context(session, self.clock, given, window)
         else:
             if not {"sub_domain", "phone", "text"} <= state.keys():
                 raise InvalidInput('give {"sub_domain": "bodega-sol", "phone": "+51987654321", "text": "…"}')
             async with self.database.transaction() as session:
                 ids = await open_by_phone(session, self.clock, state["sub_domain"], state["phone"])
                 given = Given(*ids, text=state["text"])
-                loaded = await load_context(session, self.clock, given, self.history_window)
+                loaded = await load_context(session, self.clock, given, window)
         fresh: dict[str, Any] = {"exchange": [], "prompt": None, "failures": 0, "acted": False}
         fresh |= {"kept": [], "replies": [], "gave_up": False}
         news = {"new_language": None, "new_summary": None, "new_summarised_through": None}
@@ -59,7 +61,7 @@ class ConversationNodes:
             documents=state["documents"],
             summary=state["summary"],
         )
-        answer = await self.models.chat("customer", _chat(prompt.text, state), CUSTOMER_TOOLS)
+        answer = await self.models.chat("customer", _chat(prompt.text, state, self.history_window), CUSTOMER_TOOLS)
         return _said(state, answer, prompt.id)
 
     async def staff_agent(self, state: ConversationState) -> dict[str, Any]:
@@ -73,7 +75,7 @@ class ConversationNodes:
             target=state["target"],
             summary=state["summary"],
         )
-        answer = await self.models.chat("staff", _chat(prompt.text, state), STAFF_TOOLS)
+        answer = await self.models.chat("staff", _chat(prompt.text, state, self.history_window), STAFF_TOOLS)
         return _said(state, answer, prompt.id)
 
     async def run_tools(self, state: ConversationState) -> dict[str, Any]:
@@ -126,8 +128,8 @@ class ConversationNodes:
         return {"replies": [*state["kept"], reply]}
 
     async def summarise(self, state: ConversationState) -> dict[str, Any]:
-        """The older half of the window becomes part of the summary."""
-        older = state["history"][: self.history_window // 2]
+        """All but the newer half of the window becomes part of the summary."""
+        older = state["history"][: max(1, len(state["history"]) - self.history_window // 2)]
         prompt = render(
             "summarise",
             summary=state["summary"],
@@ -166,12 +168,13 @@ class ConversationNodes:
         return "finish" if state["replies"] or state["failures"] >= MAX_FAILURES else "again"
 
     def after_finish(self, state: ConversationState) -> Literal["summarise", "end"]:
-        """A window that is nearly full is summarised."""
-        return "summarise" if len(state["history"]) >= self.history_window - 2 else "end"
+        """A window that is full is summarised."""
+        lines = len(state["history"]) + len(state["incoming"])
+        return "summarise" if state["history"] and lines >= self.history_window else "end"
 
 
-def _chat(prompt: str, state: ConversationState) -> list[dict[str, Any]]:
-    said = [{"role": line["role"], "content": line["text"]} for line in state["history"]]
+def _chat(prompt: str, state: ConversationState, window: int) -> list[dict[str, Any]]:
+    said = [{"role": line["role"], "content": line["text"]} for line in state["history"][-window:]]
     for message in state["incoming"]:
         quoting = f"[quoting {message['quoted']}] " if message["quoted"] else ""
         said.append({"role": "user", "content": quoting + message["text"]})

@@ -470,13 +470,12 @@ async def test_a_worker_waits_while_another_one_decides(post: Post) -> None:
     await post.shop.say(conversation_id, "uno")
     shop = post.shop
     second = post.new_outbox("second")
-    async with shop.database.transaction() as session:
+    async with asyncio.TaskGroup() as group, shop.database.transaction() as session:
         found = await ConversationRepository(session, shop.merchant_id).next_delivery(conversation_id)
         assert found is not None
-        racing = asyncio.create_task(second.deliver(conversation_id, shop.merchant_id))
+        racing = group.create_task(second.deliver(conversation_id, shop.merchant_id))
         await asyncio.wait({racing}, timeout=0.2)
         found.delivery.state, found.delivery.claimed_by, found.delivery.attempts = "sending", "first", 1
-    await racing
     assert post.line.tries == []
     assert (await shop.deliveries(conversation_id))[0].claimed_by == "first"
 

@@ -283,6 +283,29 @@ async def test_a_process_that_was_too_slow_does_not_answer_a_second_time(talk: T
     assert [turn.state for turn in await talk.rows()] == ["done"]
 
 
+async def test_what_comes_while_such_a_process_thinks_is_answered_too(talk: Talk) -> None:
+    conversation_id = await talk.shop.hear("hola")
+    slow, started = asyncio.Event(), asyncio.Event()
+
+    async def thinks() -> None:
+        started.set()
+        await slow.wait()
+
+    talk.agent.during = [thinks]
+    running = asyncio.create_task(talk.run(conversation_id))
+    await started.wait()
+    talk.shop.clock.forward(seconds=CLAIM.total_seconds() + 1)
+    second = talk.new_service("second")
+    await talk.run(conversation_id, second)
+    await talk.shop.hear("¿y los sábados?")
+    slow.set()
+    await running
+    await talk.run(conversation_id, second)
+    turns = await talk.rows()
+    assert await talk.answered_by(conversation_id) == [turn.id for turn in turns]
+    assert len(turns) == len(await talk.said(conversation_id)) == 2
+
+
 async def test_processes_never_run_the_same_turn_at_once(talk: Talk) -> None:
     services = [talk.new_service(f"process {number}") for number in range(4)]
     for round_ in range(1, 6):
@@ -305,6 +328,20 @@ async def test_processes_never_resume_the_same_turn_at_once(talk: Talk) -> None:
     assert await together(*(talk.run(conversation_id, service) for service in services)) == [None] * 4
     assert (talk.agent.most_active, len(talk.agent.runs)) == (1, 2)
     assert await talk.said(conversation_id) == ["answer 2"]
+
+
+async def test_a_process_waits_while_another_one_claims_the_turn(talk: Talk) -> None:
+    """The claim itself: the second transaction must see what the first one does, not what was there before."""
+    conversation_id = await talk.shop.hear("hola")
+    talk.agent.failures = [ModelError("down")]
+    await talk.run(conversation_id)
+    talk.shop.clock.forward(minutes=1)
+    async with asyncio.TaskGroup() as racing, talk.shop.database.transaction() as session:
+        turn = (await session.scalars(select(Turn).with_for_update())).one()
+        task = racing.create_task(talk.run(conversation_id, talk.new_service("second")))
+        await asyncio.wait({task}, timeout=0.2)
+        turn.claimed_by, turn.claimed_until = "third", talk.shop.clock.now() + CLAIM
+    assert len(talk.agent.runs) == 1
 
 
 async def test_conversations_run_side_by_side(talk: Talk) -> None:

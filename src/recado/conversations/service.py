@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -73,12 +74,11 @@ class ConversationService:
         await self._session.flush()
         return contact, conversation
 
-    async def receive(self, account: Account, inbound: InboundMessage) -> Conversation:
-        """Write down what a person sent, once."""
+    async def receive(self, account: Account, inbound: InboundMessage, received_at: datetime) -> Conversation:
+        """Write down what a person sent, and that the window is open for 24 hours from when it arrived."""
         name = clean_text(inbound.name)[:200] if inbound.name else None
         _, conversation = await self.open(account, inbound.channel_user_id, inbound.phone, name)
         key = f"in:{account.channel}:{account.id}:{inbound.provider_message_id}"
-        now = self._clock.now()
         self._session.add(
             Message(
                 merchant_id=self._merchant_id,
@@ -91,11 +91,11 @@ class ConversationService:
                 quoted_provider_message_id=inbound.quoted_provider_message_id,
                 attachments=list(inbound.attachments),
                 other_data={},
-                created_at=now,
+                created_at=received_at,
             )
         )
         if opens_window(inbound.kind):
-            conversation.last_inbound_at = now
+            conversation.last_inbound_at = received_at
         return conversation
 
     async def instruct(self, conversation_id: int, key: str, text: str, other_data: dict[str, Any]) -> None:

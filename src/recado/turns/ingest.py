@@ -105,7 +105,9 @@ class Ingest:
             if not await apply_status(repository, self._alerts, parsed):
                 log.info("status of a message that is not ours", event_id=event.id)
             return
-        conversation = await ConversationService(session, account.merchant_id, self._clock).receive(account, parsed)
+        conversation = await ConversationService(session, account.merchant_id, self._clock).receive(
+            account, parsed, event.received_at
+        )
         touched[conversation.id] = account.merchant_id
 
     async def _put_aside(self, event: InboxEvent, state: str, reason: str) -> None:

@@ -25,6 +25,7 @@ class Intake:
         self._nudges = nudges
         self._waiting: list[Waiting] = []
         self._writer: asyncio.Task[None] | None = None
+        self._nudging: asyncio.Task[None] | None = None
         insert = sqlite_insert if database.is_sqlite else postgresql_insert
         # A redelivery is dropped here, however many come at once: the first one's row has its id.
         self._insert = insert(InboxEvent.__table__).on_conflict_do_nothing()  # type: ignore[arg-type]
@@ -67,5 +68,6 @@ class Intake:
                 else:
                     stored.set_exception(error)
             if error is None:
-                await self._nudges.ingest()
+                # Not awaited: a slow queue must not hold up the webhooks that wait for the next commit.
+                self._nudging = asyncio.create_task(self._nudges.ingest())
         self._writer = None

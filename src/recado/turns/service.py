@@ -195,7 +195,11 @@ class TurnService:
         async with self._database.transaction() as session:
             turns = TurnRepository(session, turn.merchant_id)
             if not last and await turns.attach_pending(turn):
-                return not await turns.change(turn.id, draft=turn.draft + 1)
+                if await turns.change(turn.id, draft=turn.draft + 1):
+                    return False
+                # Another process has ended the turn: the newer messages get one of their own.
+                await session.rollback()
+                return True
             if await turns.change(turn.id, state="done", finished_at=self._clock.now(), claimed_by=None):
                 await self._write(ConversationService(session, turn.merchant_id, self._clock), turn, result)
         return True

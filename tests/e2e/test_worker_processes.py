@@ -1,0 +1,144 @@
+"""Several processes on one PostgreSQL database: `recado serve`, and two workers on a queue that they share."""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from sqlalchemy import make_url
+
+from tests.conftest import POSTGRES_URL
+from tests.e2e.world import ALL_SHOPS, Phone, until
+from tests.support import RecadoServer
+
+REDIS_URL = os.environ.get("RECADO_TEST_REDIS_URL", "redis://127.0.0.1:6379") + "/9"
+CROWD = 15
+
+
+def connect() -> psycopg.Connection[tuple[object, ...]]:
+    url = make_url(POSTGRES_URL).set(drivername="postgresql")
+    return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
+
+
+@pytest.fixture
+def schema(postgres_missing: str | None) -> Iterator[str]:
+    """A PostgreSQL schema of its own; the queue's tables lie in it too."""
+    if postgres_missing:
+        pytest.skip(postgres_missing)
+    name = f"recado_e2e_{uuid.uuid4().hex[:12]}"
+    with connect() as connection:
+        connection.execute(f"CREATE SCHEMA {name}")
+        try:
+            yield name
+        finally:
+            connection.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+@pytest.fixture
+def empty_redis() -> Iterator[str]:
+    """A Redis database of its own."""
+    client = redis.Redis.from_url(REDIS_URL)
+    try:
+        client.flushdb()
+    except redis.ConnectionError as error:
+        pytest.skip(f"no Redis at RECADO_TEST_REDIS_URL: {error}")
+    yield REDIS_URL
+    client.flushdb()
+    client.close()
+
+
+@contextmanager
+def workers(server: RecadoServer, environment: dict[str, str], count: int) -> Iterator[Callable[[], None]]:
+    """Start so many `recado worker` processes; gives a function that waits until all are working."""
+    logs = [server.folder / f"worker-{number}.log" for number in range(count)]
+    processes = []
+    for log in logs:
+        with log.open("wb") as output:
+            command = [sys.executable, "-m", "recado.entrypoints", "worker"]
+            processes.append(
+                subprocess.Popen(command, cwd=server.folder, env=environment, stdout=output, stderr=output)
+            )
+
+    def wait() -> None:
+        for log, process in zip(logs, processes, strict=True):
+            until(lambda log=log, process=process: "working" in log.read_text() or process.poll(), log.read_text, 40)
+            assert process.poll() is None, log.read_text()
+
+    try:
+        yield wait
+    finally:
+        for process in processes:
+            process.terminate()
+        codes = [process.wait(20) for process in processes]
+        assert codes == [0] * count, [log.read_text() for log in logs]
+
+
+@pytest.mark.parametrize("queue", ["postgresql", "redis"])
+def test_two_workers_share_the_work_without_doubles(
+    request: pytest.FixtureRequest, tmp_path: Path, schema: str, merchants_file: Path, queue: str
+) -> None:
+    url = make_url(POSTGRES_URL).update_query_dict({"options": f"-csearch_path={schema}"})
+    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    settings = {
+        "DATABASE_URL": url.render_as_string(hide_password=False),
+        "QUEUE_URL": plain if queue == "postgresql" else request.getfixturevalue("empty_redis"),
+    }
+    server = RecadoServer(tmp_path, settings)
+    server.prepare(merchants_file)
+    inherited = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
+    common = {
+        "MODEL_PROVIDER": "demo",
+        "CHECKPOINT_URL": f"sqlite:///{tmp_path}/checkpoints.db",
+        "TURN_QUIET_SECONDS": "0.2",
+    }
+    with workers(server, inherited | settings | common, 2) as wait:
+        server.start()
+        try:
+            wait()
+            round_trip(server)
+            crowd(server)
+            assert_no_doubles(schema)
+        finally:
+            server.stop()
+
+
+def round_trip(server: RecadoServer) -> None:
+    shop = ALL_SHOPS[0]
+    ana, rosa = Phone(server, shop.customer(1), shop.simulator, "Ana"), Phone(server, shop.rosa, shop.simulator)
+    ana.says("¿Tienen panetón sin gluten?")
+    request = rosa.hears("NOTIF_1", "panetón", timeout=40)
+    ana.hears("equipo")
+    rosa.says("Llega el viernes.", reply_to=request["id"])
+    ana.hears("Llega el viernes.", count=2, timeout=40)
+    Phone(server, shop.luis, shop.simulator).hears("cerrada", count=2)
+    assert len(ana.heard()) == 2
+
+
+def crowd(server: RecadoServer) -> None:
+    shop = ALL_SHOPS[1]
+    people = [Phone(server, shop.customer(number), shop.simulator) for number in range(CROWD)]
+    say: Callable[[Phone], str] = lambda person: person.says("¿Hacen envíos?", id=f"once-{person.number}")  # noqa: E731
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(say, [*people, *people]))  # each is delivered twice
+    for person in people:
+        person.hears("Sí, a todo Lima en 24 horas.", timeout=40)
+    assert [len(person.heard()) for person in people] == [1] * CROWD
+
+
+def assert_no_doubles(schema: str) -> None:
+    with connect() as connection:
+        connection.execute(f"SET search_path TO {schema}")
+        doubles = connection.execute(
+            "SELECT conversation_id, text, count(*) FROM messages WHERE role = 'response'"
+            " GROUP BY conversation_id, text HAVING count(*) > 1"
+        )
+        assert doubles.fetchall() == []
+        states = connection.execute("SELECT DISTINCT state FROM turns").fetchall()
+        assert states == [("done",)]
