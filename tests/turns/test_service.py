@@ -1,64 +1,16 @@
-"""A turn: a burst answered once, nothing answered twice, nobody left in silence."""
+"""A turn: a burst answered once, a failure made good or apologised for, nobody left in silence."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import select
 
 from recado.agent.protocol import AgentReply
-from recado.db.engine import Database
-from recado.db.models import Conversation, Delivery, Turn
+from recado.db.models import Conversation
 from recado.errors import ModelError, Retryable
-from recado.jobs.nudges import Nudges
-from recado.jobs.worker import make_queue
-from recado.turns.repository import conversations_with_work
-from recado.turns.service import APOLOGY, CLAIM, MAX_DRAFTS, MAX_FAILURES, TurnService, TurnSettings, apology
-from tests.builders import ANA, BETO, AlertLog, Line, ScriptedAgent, Shop, make_shop, together
-
-
-class Talk:
-    """A shop whose conversations are answered by a scripted agent."""
-
-    def __init__(self, shop: Shop) -> None:
-        self.shop, self.agent, self.line, self.alerts = shop, ScriptedAgent(), Line(), AlertLog()
-        self.nudges = Nudges(make_queue("memory://"))
-        self.turns = self.new_service("first")
-
-    def new_service(self, process_id: str, *, alone: bool = False, quiet: float = 0.0) -> TurnService:
-        settings = TurnSettings(process_id, quiet, alone)
-        shop = self.shop
-        channels: dict[str, Any] = {"simulator": self.line}
-        return TurnService(shop.database, shop.clock, channels, self.agent, self.alerts, self.nudges, settings)
-
-    async def run(self, conversation_id: int, service: TurnService | None = None) -> None:
-        await (service or self.turns).run(conversation_id, self.shop.merchant_id)
-
-    async def rows(self) -> list[Turn]:
-        async with self.shop.database.read() as session:
-            return list(await session.scalars(select(Turn).order_by(Turn.id)))
-
-    async def said(self, conversation_id: int) -> list[str]:
-        return [message.text for message in await self.shop.messages(conversation_id, "response")]
-
-    async def answered_by(self, conversation_id: int) -> list[int | None]:
-        """The turn of each message that the person wrote."""
-        return [message.turn_id for message in await self.shop.messages(conversation_id, "user")]
-
-    async def work(self) -> list[tuple[int, int]]:
-        """What the sweep finds."""
-        async with self.shop.database.read() as session:
-            return await conversations_with_work(session, 10)
-
-
-@pytest.fixture
-async def talk(database: Database) -> Talk:
-    return Talk(await make_shop(database))
-
-
-def writes(talk: Talk, text: str) -> Callable[[], Awaitable[object]]:
-    return lambda: talk.shop.hear(text)
+from recado.turns.service import APOLOGY, MAX_DRAFTS, MAX_FAILURES, apology
+from tests.builders import Line
+from tests.turns.talk import Talk, writes
 
 
 async def test_a_burst_is_answered_once(talk: Talk) -> None:
@@ -231,131 +183,3 @@ async def test_what_fails_after_the_reply_is_written_does_not_take_it_back(talk:
     assert turn.state == "done"
     assert await talk.said(conversation_id) == [f"answer {MAX_FAILURES}"]
     assert talk.alerts.sent == []
-
-
-@pytest.mark.parametrize("alone", [True, False])
-async def test_a_turn_that_a_dead_process_left_goes_on_under_its_own_key(talk: Talk, alone: bool) -> None:
-    conversation_id = await talk.shop.hear("hola")
-    never = asyncio.Event()
-    started = asyncio.Event()
-
-    async def dies() -> None:
-        started.set()
-        await never.wait()
-
-    talk.agent.during = [dies]
-    dying = asyncio.create_task(talk.run(conversation_id))
-    await started.wait()
-    dying.cancel()
-    assert (await together(dying))[0].__class__ is asyncio.CancelledError
-    assert [turn.state for turn in await talk.rows()] == ["running"]
-    assert await talk.work() == [(conversation_id, talk.shop.merchant_id)]
-
-    second = talk.new_service("second", alone=alone)
-    if not alone:
-        talk.shop.clock.forward(seconds=CLAIM.total_seconds() - 1)
-        await talk.run(conversation_id, second)
-        assert len(talk.agent.runs) == 1, "another process's claim was not respected"
-        talk.shop.clock.forward(seconds=1)
-    await talk.run(conversation_id, second)
-    assert talk.agent.run_keys == ["turn:1:1", "turn:1:1"]
-    assert await talk.said(conversation_id) == ["answer 2"]
-
-
-async def test_a_process_that_was_too_slow_does_not_answer_a_second_time(talk: Talk) -> None:
-    """The claim ran out while its model was thinking (the machine slept), and another process answered."""
-    conversation_id = await talk.shop.hear("hola")
-    slow = asyncio.Event()
-    started = asyncio.Event()
-
-    async def thinks() -> None:
-        started.set()
-        await slow.wait()
-
-    talk.agent.during = [thinks]
-    running = asyncio.create_task(talk.run(conversation_id))
-    await started.wait()
-    talk.shop.clock.forward(seconds=CLAIM.total_seconds() + 1)
-    await talk.run(conversation_id, talk.new_service("second"))
-    slow.set()
-    await running
-    assert len(await talk.said(conversation_id)) == 1
-    assert [turn.state for turn in await talk.rows()] == ["done"]
-
-
-async def test_what_comes_while_such_a_process_thinks_is_answered_too(talk: Talk) -> None:
-    conversation_id = await talk.shop.hear("hola")
-    slow, started = asyncio.Event(), asyncio.Event()
-
-    async def thinks() -> None:
-        started.set()
-        await slow.wait()
-
-    talk.agent.during = [thinks]
-    running = asyncio.create_task(talk.run(conversation_id))
-    await started.wait()
-    talk.shop.clock.forward(seconds=CLAIM.total_seconds() + 1)
-    second = talk.new_service("second")
-    await talk.run(conversation_id, second)
-    await talk.shop.hear("¿y los sábados?")
-    slow.set()
-    await running
-    await talk.run(conversation_id, second)
-    turns = await talk.rows()
-    assert await talk.answered_by(conversation_id) == [turn.id for turn in turns]
-    assert len(turns) == len(await talk.said(conversation_id)) == 2
-
-
-async def test_processes_never_run_the_same_turn_at_once(talk: Talk) -> None:
-    services = [talk.new_service(f"process {number}") for number in range(4)]
-    for round_ in range(1, 6):
-        conversation_id = await talk.shop.hear(f"n{round_}")
-        talk.agent.during = [lambda: asyncio.sleep(0.02)]
-        assert await together(*(talk.run(conversation_id, service) for service in services)) == [None] * 4
-        assert len(await talk.said(conversation_id)) == round_
-    assert talk.agent.most_active == 1
-    assert len(talk.agent.runs) == 5
-    assert talk.alerts.sent == []
-
-
-async def test_processes_never_resume_the_same_turn_at_once(talk: Talk) -> None:
-    conversation_id = await talk.shop.hear("hola")
-    talk.agent.failures = [ModelError("down")]
-    await talk.run(conversation_id)
-    talk.shop.clock.forward(minutes=1)
-    talk.agent.during = [lambda: asyncio.sleep(0.05)]
-    services = [talk.new_service(f"process {number}") for number in range(4)]
-    assert await together(*(talk.run(conversation_id, service) for service in services)) == [None] * 4
-    assert (talk.agent.most_active, len(talk.agent.runs)) == (1, 2)
-    assert await talk.said(conversation_id) == ["answer 2"]
-
-
-async def test_a_process_waits_while_another_one_claims_the_turn(talk: Talk) -> None:
-    """The claim itself: the second transaction must see what the first one does, not what was there before."""
-    conversation_id = await talk.shop.hear("hola")
-    talk.agent.failures = [ModelError("down")]
-    await talk.run(conversation_id)
-    talk.shop.clock.forward(minutes=1)
-    async with asyncio.TaskGroup() as racing, talk.shop.database.transaction() as session:
-        turn = (await session.scalars(select(Turn).with_for_update())).one()
-        task = racing.create_task(talk.run(conversation_id, talk.new_service("second")))
-        await asyncio.wait({task}, timeout=0.2)
-        turn.claimed_by, turn.claimed_until = "third", talk.shop.clock.now() + CLAIM
-    assert len(talk.agent.runs) == 1
-
-
-async def test_conversations_run_side_by_side(talk: Talk) -> None:
-    one, two = await talk.shop.hear("hola", ANA), await talk.shop.hear("hola", BETO)
-    both = asyncio.Barrier(2)
-    talk.agent.during = [both.wait, both.wait]
-    await asyncio.wait_for(asyncio.gather(talk.run(one), talk.run(two)), 10)
-    assert talk.agent.most_active == 2
-
-
-async def test_merchants_are_walls(talk: Talk) -> None:
-    conversation_id = await talk.shop.hear("hola")
-    other = await make_shop(talk.shop.database, "other", "+15550200")
-    await talk.turns.run(conversation_id, other.merchant_id)
-    assert talk.agent.runs == []
-    async with talk.shop.database.read() as session:
-        assert list(await session.scalars(select(Delivery))) == []

@@ -1,8 +1,6 @@
-"""Asking the staff, and accepting one answer."""
+"""Accepting one answer, learning it, and taking it to the customer."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,148 +11,12 @@ from recado.db.engine import Database
 from recado.db.models import ChannelAccount, Message, Notification
 from recado.errors import (
     AlreadyAnswered,
-    ConversationNotFound,
     InvalidAnswer,
     MissingField,
     NotificationNotFound,
-    UnknownNotificationType,
 )
-from recado.notifications.repository import unfinished_notifications
-from recado.notifications.service import NotificationService, instruction_for
-from tests.builders import ANA, EVA, LUIS, NOON, ROSA, Shop, make_shop, together
-
-QUESTION = "user_question_request"
-
-
-class Staffroom:
-    """A shop with a customer who asked something."""
-
-    def __init__(self, shop: Shop, conversation_id: int) -> None:
-        self.shop, self.conversation_id = shop, conversation_id
-
-    @asynccontextmanager
-    async def service(self, shop: Shop | None = None) -> AsyncIterator[NotificationService]:
-        shop = shop or self.shop
-        async with shop.database.transaction() as session:
-            yield NotificationService(session, shop.merchant_id, shop.clock)
-
-    async def request(self, key: str = "k", question: str = "¿Venden hielo?", **changes: Any) -> int:
-        async with self.service() as service:
-            given = {"conversation_id": self.conversation_id, "context": {"question": question}, **changes}
-            row = await service.request(given.pop("type", QUESTION), request_key=key, **given)
-            return row.id
-
-    async def announce(self, notification_id: int) -> tuple[list[int], list[int]]:
-        """The request graph's steps."""
-        async with self.service() as service:
-            document = await service.create_document(f"notification:{notification_id}", "¿Venden hielo?")
-        async with self.service() as service:
-            await service.complete_context(notification_id, document.id)
-        async with self.service() as service:
-            asked = await service.announce(notification_id, "instruction")
-        async with self.service() as service:
-            await service.remember_recipients(notification_id, asked[0])
-        return asked
-
-    async def accept(
-        self, notification_id: int, answer: Any = "Sí", key: str = "a", by: int | None = None
-    ) -> Notification:
-        async with self.service() as service:
-            given = answer if isinstance(answer, dict) else {"answer": answer}
-            return await service.accept(notification_id, given, key, by)
-
-    async def get(self, notification_id: int) -> Notification:
-        async with self.service() as service:
-            return await service.get(notification_id)
-
-
-@pytest.fixture
-async def room(database: Database) -> Staffroom:
-    shop = await make_shop(database)
-    return Staffroom(shop, await shop.hear("¿Venden hielo?"))
-
-
-async def count(room: Staffroom) -> int:
-    async with room.shop.database.read() as session:
-        return await session.scalar(select(func.count()).select_from(Notification)) or 0
-
-
-async def test_the_same_key_asks_once(room: Staffroom) -> None:
-    first = await room.request("k")
-    assert await room.request("k", "otra cosa") == first
-    assert await room.request("k2") != first
-    assert await count(room) == 2
-    row = await room.get(first)
-    assert (row.status, row.context, row.allow_multiple_answers) == (
-        "requested",
-        {"question": "¿Venden hielo?"},
-        False,
-    )
-    assert row.answer_model_json_schema["required"] == ["answer"]
-
-
-async def test_the_same_key_of_another_merchant_is_another_request(room: Staffroom) -> None:
-    other = await make_shop(room.shop.database, "other", "+15550200")
-    first = await room.request("k")
-    assert await Staffroom(other, await other.hear("hola")).request("k") != first
-
-
-async def test_a_question_must_be_there(room: Staffroom) -> None:
-    for context in ({}, {"question": None}, {"question": ""}, {"question": "  \n"}, {"question": "\x00"}):
-        with pytest.raises(MissingField, match="Missing required field: question") as missing:
-            await room.request(context=context)
-        assert missing.value.field == "question"
-    assert await count(room) == 0
-
-
-async def test_an_unknown_type(room: Staffroom) -> None:
-    with pytest.raises(UnknownNotificationType, match="known: user_question_request"):
-        await room.request(type="coffee_request")
-
-
-async def test_an_unknown_conversation_or_another_merchants(room: Staffroom) -> None:
-    with pytest.raises(ConversationNotFound):
-        await room.request(conversation_id=9_999)
-    other = await make_shop(room.shop.database, "other", "+15550200")
-    with pytest.raises(ConversationNotFound):
-        await room.request(conversation_id=await other.hear("hola"))
-    assert await count(room) == 0
-
-
-async def test_every_member_of_the_active_staff_is_asked_once(room: Staffroom) -> None:
-    room.shop.clock.forward(minutes=1)
-    notification_id = await room.request()
-    contacts, conversations = await room.announce(notification_id)
-    assert await room.announce(notification_id) == (contacts, conversations)
-    assert len(set(contacts)) == len(set(conversations)) == 2
-    for conversation_id in conversations:
-        instruction, asked = await room.shop.messages(conversation_id)
-        assert (instruction.role, instruction.text, asked.role) == ("assistant", "instruction", "response")
-        assert f"NOTIF_{notification_id}" in asked.text
-        assert "¿Venden hielo?" in asked.text
-        assert asked.other_data["notification_id_prefixed"] == f"NOTIF_{notification_id}"
-        (delivery,) = await room.shop.deliveries(conversation_id)
-        assert delivery.template is not None
-        assert delivery.template["name"] == templates.QUESTION_REQUEST
-    row = await room.get(notification_id)
-    assert row.announced_at is not None
-    assert row.context["merchant_user_conversation_user_ids"] == contacts
-    assert (row.context["lead_phone"], row.context["lead_name"]) == (ANA, "Ana")
-
-
-async def test_a_long_question_is_cut_in_the_template_and_whole_in_the_text(room: Staffroom) -> None:
-    question = "¿Qué tal este? " * 200
-    notification_id = await room.request(question=question)
-    _, (conversation_id, _) = await room.announce(notification_id)
-    deliveries = await room.shop.deliveries(conversation_id)
-    assert len(str((deliveries[0].template or {})["text"])) <= 1_024
-    assert question.strip() in (await room.shop.messages(conversation_id, "response"))[0].text
-
-
-async def test_a_merchant_without_staff_asks_nobody(database: Database) -> None:
-    shop = await make_shop(database, staff=[])
-    room = Staffroom(shop, await shop.hear("hola"))
-    assert await room.announce(await room.request()) == ([], [])
+from tests.builders import ANA, EVA, LUIS, ROSA, make_shop, together
+from tests.notifications.staffroom import QUESTION, Staffroom
 
 
 async def test_an_answer_is_accepted_once(room: Staffroom) -> None:
@@ -357,27 +219,6 @@ async def test_staff_who_came_later_are_asked_the_next_time_only(room: Staffroom
         assert len(await service.notify_others(notification_id)) == len(contacts) == 2
 
 
-async def test_the_sweep_finds_what_has_work_left(room: Staffroom) -> None:
-    async def unfinished() -> list[int]:
-        async with room.shop.database.read() as session:
-            return [row.id for row in await unfinished_notifications(session, room.shop.clock.now(), 10)]
-
-    first, second, third = [await room.request(key) for key in "abc"]
-    assert await unfinished() == [first, second, third]
-    await room.announce(first)
-    await room.announce(second)
-    assert await unfinished() == [third]
-    await room.accept(first, "Sí")
-    assert await unfinished() == [first, third]
-    async with room.service() as service:
-        await service.finish(first)
-        await service.abandon(third)
-        await service.abandon(9_999)
-    assert await unfinished() == []
-    async with room.shop.database.read() as session:
-        assert await unfinished_notifications(session, NOON.replace(year=2020), 10) == []
-
-
 async def test_a_notification_whose_customer_has_no_name_goes_out_all_the_same(database: Database) -> None:
     shop = await make_shop(database)
     room = Staffroom(shop, await shop.open(ANA, None))
@@ -388,11 +229,6 @@ async def test_a_notification_whose_customer_has_no_name_goes_out_all_the_same(d
         await service.answer_customer(notification_id, None, "Sí", None)
     (delivery,) = await shop.deliveries(room.conversation_id)
     assert (delivery.template or {})["variables"] == {"lead_name": "cliente", "answer": "Sí"}
-
-
-def test_the_instruction_tells_the_agent_how_to_answer() -> None:
-    told = instruction_for(12, {"question": "¿hielo?"}, {"type": "object"})
-    assert all(part in told for part in ("NOTIF_12", "¿hielo?", "answer_notification", "{'type': 'object'}"))
 
 
 async def test_where_several_answers_are_allowed_each_is_accepted(room: Staffroom) -> None:

@@ -1,0 +1,42 @@
+"""A shop with its outbox, for the tests of deliveries."""
+
+from sqlalchemy import update
+
+from recado.channels.base import StatusUpdate
+from recado.conversations.outbox import Outbox, apply_status
+from recado.conversations.repository import ConversationRepository, conversations_with_due_deliveries
+from recado.db.models import Delivery
+from tests.builders import AlertLog, Line, Shop
+
+LONG = "Una frase entera que no es corta. " * 300
+
+
+class Post:
+    """A shop with its outbox."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.shop, self.line, self.alerts = shop, Line(), AlertLog()
+        self.outbox = self.new_outbox("first")
+
+    def new_outbox(self, process_id: str, *, alone: bool = False) -> Outbox:
+        shop = self.shop
+        channels = {"simulator": self.line}
+        return Outbox(shop.database, shop.clock, channels, self.alerts, process_id, alone=alone)
+
+    async def deliver(self, conversation_id: int, outbox: Outbox | None = None) -> list[Delivery]:
+        await (outbox or self.outbox).deliver(conversation_id, self.shop.merchant_id)
+        return await self.shop.deliveries(conversation_id)
+
+    async def set(self, **values: object) -> None:
+        async with self.shop.database.transaction() as session:
+            await session.execute(update(Delivery).values(**values))
+
+    async def status(self, state: str, provider_id: str = "p1", delivery_id: int | None = None, **more: object) -> bool:
+        async with self.shop.database.transaction() as session:
+            repository = ConversationRepository(session, self.shop.merchant_id)
+            return await apply_status(repository, self.alerts, StatusUpdate(provider_id, state, delivery_id, **more))
+
+    async def due(self) -> list[tuple[int, int]]:
+        """What the sweep finds to send."""
+        async with self.shop.database.read() as session:
+            return await conversations_with_due_deliveries(session, self.shop.clock.now(), 10)

@@ -1,0 +1,99 @@
+"""The compiled conversation graph on real services: bounded memory, one checkpoint a thread, no answer to reactions."""
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from recado.agent.checkpoints import open_checkpoints
+from recado.bootstrap import Services, connect, make_handlers, make_services
+from recado.channels.base import RawEvent
+from recado.db.models import Conversation, Delivery, Message
+from recado.jobs.worker import Handler
+from recado.settings import Settings
+from tests.support import BODEGA, prepare_database
+
+SHOP, ANA = "+15550100", "+51911111111"
+WINDOW = 6
+
+
+@dataclass
+class Product:
+    """The product's services and job handlers, without a worker: a test takes each step itself."""
+
+    services: Services
+    handlers: dict[str, Handler]
+    folder: Path
+
+    async def turn(self, *texts: str, kind: str = "text") -> None:
+        """A person writes, and is answered."""
+        for text in texts:
+            number = len(await self.rows(Message))
+            sent: dict[str, Any] = {"id": f"in-{number}", "phone": ANA, "name": "Ana", "text": text}
+            payload = json.dumps({**sent, "kind": kind, "reply_to": None}).encode()
+            await self.services.intake.accept([RawEvent("simulator", SHOP, f"in-{number}", payload)])
+            await self.handlers["ingest"]()
+        await self.handlers["turn"](conversation_id=1, merchant_id=1)
+
+    async def rows(self, model: Any) -> list[Any]:
+        async with self.services.database.read() as session:
+            return list(await session.scalars(select(model).order_by(model.id)))
+
+    def checkpoints(self) -> int:
+        with sqlite3.connect(self.folder / "checkpoints.db") as connection:
+            return int(connection.execute("SELECT count(*) FROM checkpoints").fetchone()[0])
+
+
+@pytest.fixture
+async def product(tmp_path: Path) -> AsyncIterator[Product]:
+    settings = Settings(
+        _env_file=None,  # type: ignore[call-arg]
+        database_url=f"sqlite+aiosqlite:///{tmp_path}/recado.db",
+        checkpoint_url=f"sqlite:///{tmp_path}/checkpoints.db",
+        model_provider="demo",
+        turn_quiet_seconds=0.0,
+        history_window=WINDOW,
+    )
+    await prepare_database(settings.database_url, BODEGA)
+    services = make_services(settings)
+    async with connect(services), open_checkpoints(settings.checkpoint_url) as checkpoints:
+        yield Product(services, make_handlers(services, checkpoints), tmp_path)
+
+
+@pytest.mark.parametrize("burst", [1, 3])
+async def test_every_line_is_in_the_summary_or_in_the_window(product: Product, burst: int) -> None:
+    for number in range(8):
+        await product.turn(*(f"hola {number}.{part}" for part in range(burst)))
+        [conversation] = await product.rows(Conversation)
+        after = [row for row in await product.rows(Message) if row.id > conversation.summarised_through]
+        # What the summary does not cover fits into what the next turn reads.
+        assert len(after) <= 2 * WINDOW
+    assert conversation.summary
+    assert conversation.summarised_through > 0
+
+
+async def test_a_thread_keeps_one_checkpoint_between_turns(product: Product) -> None:
+    for _ in range(3):
+        await product.turn("¿Hacen envíos?")
+        assert product.checkpoints() == 1
+
+
+async def test_nobody_answers_a_reaction(product: Product) -> None:
+    await product.turn("👍", kind="reaction")
+    assert await product.rows(Delivery) == []
+    [message] = await product.rows(Message)
+    assert message.turn_id is not None
+
+
+async def test_every_answer_names_the_prompt_that_made_it(product: Product) -> None:
+    await product.turn("¿Hacen envíos?")
+    answer = (await product.rows(Message))[-1]
+    assert answer.role == "response"
+    task, _, digest = answer.prompt.partition("@")
+    assert task == "customer"
+    assert len(digest) == 12
