@@ -19,7 +19,6 @@ from tests.fakes.twilio_inbound import ACCOUNT_SID, AUTH_TOKEN
 from tests.support import free_port
 
 SHOP = "+14155238886"
-URL = "https://recado.example/webhooks/twilio"
 ACCOUNT = Account(1, 1, "twilio", SHOP, {"account_sid": ACCOUNT_SID, "auth_token": AUTH_TOKEN}, {"t": {"es": "HX1"}})
 HELLO = OutboundMessage(7, ANA, text="hola")
 HEARD = InboundMessage("SM1", ANA, ANA, "Ana", "text", "")

@@ -8,18 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twilio.request_validator import RequestValidator
 
-from recado.channels.base import InboundMessage, OutboundMessage, StatusUpdate
+from recado.channels.base import InboundMessage, StatusUpdate
 from recado.channels.twilio import TwilioChannel, own_address, raw_event, read_form, verify
 from recado.errors import MalformedEvent
-from recado.merchants.account import Account
 from tests.builders import ANA
-from tests.fakes.twilio_inbound import ACCOUNT_SID, AUTH_TOKEN, inbound_form, sign, status_form
+from tests.fakes.twilio_inbound import AUTH_TOKEN, inbound_form, sign, status_form
 
 SHOP = "+14155238886"
 URL = "https://recado.example/webhooks/twilio"
-ACCOUNT = Account(1, 1, "twilio", SHOP, {"account_sid": ACCOUNT_SID, "auth_token": AUTH_TOKEN}, {"t": {"es": "HX1"}})
-HELLO = OutboundMessage(7, ANA, text="hola")
-HEARD = InboundMessage("SM1", ANA, ANA, "Ana", "text", "")
 
 
 def parse(form: dict[str, str]) -> InboundMessage | StatusUpdate:

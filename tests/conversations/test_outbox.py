@@ -180,3 +180,15 @@ async def test_a_rest_that_the_window_cut_off_raises_an_alert(post: Post) -> Non
     deliveries = await sending
     assert [(d.state, d.sent_as) for d in deliveries] == [("sent", "text"), ("failed", None), ("failed", None)]
     assert post.alerts.titles == ["delivery given up"] * 2, "half an answer arrived, and nobody would know"
+
+
+async def test_what_an_adapter_should_not_raise_is_looked_up_and_sent_once(post: Post) -> None:
+    conversation_id = await post.shop.hear("hola")
+    await post.shop.say(conversation_id, "uno")
+    post.line.plan = [(KeyError("sid"), True)]
+    [delivery] = await post.deliver(conversation_id)
+    assert delivery.state == "sending"
+    assert "KeyError" in (delivery.error or "")
+    post.shop.clock.forward(seconds=60)
+    [delivery] = await post.deliver(conversation_id)
+    assert (delivery.state, len(post.line.tries), post.line.finds) == ("sent", 1, 1)

@@ -177,7 +177,7 @@ class People:
     def _customer(self, name: str, chance: random.Random) -> None:
         while not self._stopping.is_set():
             for _ in range(chance.choice((1, 1, 1, 2, 3))):
-                text = f"Una {ASKS}" if chance.random() < 0.08 else "Hola"
+                text = f"Una {ASKS}" if chance.random() < 0.06 else "Hola"
                 self._world.says(name, text)
             self._stopping.wait(chance.uniform(*self._pause))
 

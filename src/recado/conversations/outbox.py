@@ -171,6 +171,10 @@ class Outbox:
             return Outcome(delivery, {"state": "pending", "text": None, "claimed_by": None, "error": str(error)})
         except Permanent as error:
             return _failed(delivery, error.code, str(error))
+        except Exception as error:
+            # The job boundary: whatever an adapter raised, the provider may have it, and somebody must hear of it.
+            log.warning("a channel raised what it should not", delivery_id=delivery.id, exc_info=True)
+            return self._retry_later(delivery, Retryable(f"{type(error).__name__}: {error}"), True)
         sent = {"state": "sent", "provider_message_id": provider_id, "sent_at": self._clock.now()}
         return Outcome(delivery, {**sent, "claimed_by": None, "error": None, "provider_code": None})
 
