@@ -94,11 +94,12 @@ async def load(url: str, count: int, seconds: float, connections: int) -> dict[s
     """Send at most `count` posts within `seconds` and measure."""
     posts = iter(make_posts(url, count))
     place = urlsplit(url)
+    host, port = str(place.hostname), int(place.port or 80)
     loop = asyncio.get_running_loop()
     latencies: list[float] = []
     deadline = time.perf_counter() + seconds
     made = [
-        (await loop.create_connection(lambda: Connection(posts, latencies, deadline), place.hostname, place.port))[1]
+        (await loop.create_connection(lambda: Connection(posts, latencies, deadline), host, port))[1]
         for _ in range(connections)
     ]
     start = time.perf_counter()

@@ -75,7 +75,7 @@ async def measure(folder: Path) -> tuple[dict[int, float], float]:
 async def one_thread(folder: Path) -> AsyncIterator[Turn]:
     """The product's own services and job handlers on fresh databases, and a function that takes the next turn."""
     settings = Settings(
-        _env_file=None,  # type: ignore[call-arg]
+        _env_file=None,
         database_url=f"sqlite+aiosqlite:///{folder}/recado.db",
         checkpoint_url=f"sqlite:///{folder}/checkpoints.db",
         model_provider="demo",
