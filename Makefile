@@ -42,7 +42,7 @@ bench: setup ## the benchmarks, each beside its yardstick in one run
 studio: setup ## LangGraph Studio on the demo data
 	$(BIN)/recado migrate
 	$(BIN)/recado apply examples/bodega.yaml
-	$(BIN)/langgraph dev --no-browser
+	LANGGRAPH_CLI_NO_ANALYTICS=1 LANGGRAPH_NO_VERSION_CHECK=true $(BIN)/langgraph dev --no-browser
 
 lock: ## resolve requirements.lock anew (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

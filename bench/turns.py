@@ -2,10 +2,11 @@
 
 import json
 import logging
+import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -15,7 +16,7 @@ from bench import usual
 from bench.disk import checkpointed_bytes
 from bench.model import InstantModels
 from bench.report import Table
-from bench.usual import around
+from bench.usual import Turn
 from recado.agent.checkpoints import open_checkpoints
 from recado.bootstrap import connect, make_handlers, make_services
 from recado.channels.base import RawEvent
@@ -24,51 +25,69 @@ from recado.merchants.repository import find_account
 from recado.settings import Settings
 from tests.support import BODEGA, prepare_database
 
-MARKS = (10, 100, 1_000, 5_000)
+MARKS = (10, 100, 600, 1_000, 5_000)
 USUAL_MARKS = (10, 100, 600)
+WINDOW = 20
 ADDRESS, PHONE = "+15550100", "+51911111111"
 QUESTION = "¿Hacen envíos a Miraflores? Quisiera recibir mi pedido mañana por la mañana, si se puede."
 
-Turn = Callable[[int], Awaitable[None]]
+
+@dataclass(slots=True)
+class Thread:
+    """One thread: where it is measured, and what was found."""
+
+    name: str
+    marks: Sequence[int]
+    files: Sequence[Path]
+    taken: list[float] = field(default_factory=list)
+    sizes: dict[int, int] = field(default_factory=dict)
+
+    async def go_on(self, turn: Turn, number: int) -> None:
+        """Take the next turn and measure it."""
+        if number > self.marks[-1]:
+            return
+        start = time.perf_counter()
+        await turn(number)
+        self.taken.append((time.perf_counter() - start) * 1_000)
+        if number in self.marks:
+            self.sizes[number] = sum(map(checkpointed_bytes, self.files))
+
+    def row(self, marks: Sequence[int]) -> list[str]:
+        """The line of the table: the median of the turns around each mark, and the bytes between the last two."""
+        half = WINDOW // 2
+        cells = [
+            f"{statistics.median(self.taken[max(0, mark - half) : mark + half]):,.1f}" if mark in self.marks else "-"
+            for mark in marks
+        ]
+        before, last = self.marks[-2:]
+        return [self.name, *cells, f"{(self.sizes[last] - self.sizes[before]) / (last - before) / 1_024:,.1f}"]
 
 
 def run(folder: Path) -> list[Table]:
     """Our own milliseconds and bytes per turn, as a thread grows, beside LangGraph's usual thread."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    ours, our_bytes = uvloop.run(measure(folder))
-    theirs, their_bytes = uvloop.run(usual.measure(folder, USUAL_MARKS, QUESTION))
+    databases = [folder / "recado.db", folder / "checkpoints.db"]
+    ours = Thread("recado: accept, ingest, turn, deliver, status", MARKS, databases)
+    theirs = Thread("MessagesState + AsyncSqliteSaver, graph only", USUAL_MARKS, [folder / "usual.db"])
+    uvloop.run(measure(folder, ours, theirs))
     marks = sorted({*MARKS, *USUAL_MARKS})
-
-    def row(name: str, figures: dict[int, float], per_turn: float) -> list[str]:
-        return [name, *(f"{figures[m]:,.1f}" if m in figures else "-" for m in marks), f"{per_turn / 1_024:,.1f}"]
-
     return [
         Table(
             "Own time of a turn, the model's not counted (aim: flat, at most 15 ms, at most 10 KB)",
             ["ms at turn", *(f"{mark:,}" for mark in marks), "KB on disk a turn"],
-            [
-                row("recado: accept, ingest, turn, deliver, status", ours, our_bytes),
-                row("MessagesState + AsyncSqliteSaver, graph only", theirs, their_bytes),
-            ],
-            f"median of the {usual.WINDOW} turns around each mark of one thread; SQLite files, simulator channel, "
-            "a model that answers at once",
+            [ours.row(marks), theirs.row(marks)],
+            f"median of the {WINDOW} turns around each mark of one thread each, in turn; SQLite files, simulator "
+            "channel, a model that answers at once",
         )
     ]
 
 
-async def measure(folder: Path) -> tuple[dict[int, float], float]:
-    """(milliseconds of a turn around each mark, bytes on disk per turn between the last two marks)."""
-    taken: list[float] = []
-    sizes: dict[int, int] = {}
-    async with one_thread(folder) as turn:
-        for number in range(1, MARKS[-1] + 1):
-            start = time.perf_counter()
-            await turn(number)
-            taken.append((time.perf_counter() - start) * 1_000)
-            if number in MARKS:
-                sizes[number] = sum(checkpointed_bytes(folder / name) for name in ("recado.db", "checkpoints.db"))
-    last, before = MARKS[-1], MARKS[-2]
-    return around(taken, MARKS), (sizes[last] - sizes[before]) / (last - before)
+async def measure(folder: Path, ours: Thread, theirs: Thread) -> None:
+    """Both threads, a turn of the one after a turn of the other."""
+    async with one_thread(folder) as our_turn, usual.one_thread(folder / "usual.db", QUESTION) as their_turn:
+        for number in range(1, max(ours.marks[-1], theirs.marks[-1]) + 1):
+            await ours.go_on(our_turn, number)
+            await theirs.go_on(their_turn, number)
 
 
 @asynccontextmanager

@@ -6,7 +6,8 @@ import graphs.request_notification.graph as request_notification_graph
 from recado.bootstrap import make_services
 from recado.settings import get_settings
 
-services = make_services(get_settings())
+# The Studio server forbids blocking calls in its event loop, however short.
+services = make_services(get_settings(), in_place=False)
 
 conversation = conversation_graph.build(services.conversation_nodes()).compile()
 request_notification = request_notification_graph.build(services.request_nodes()).compile()

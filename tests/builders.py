@@ -59,13 +59,17 @@ class AlertLog(Alerts):
         return [title for title, _, _ in self.sent]
 
 
+class ProcessDies(BaseException):
+    """Stands for the end of the process in the middle of a call: nothing of the product may catch it."""
+
+
 @dataclass
 class Line:
     """A provider in memory. `plan` says what happens to the next sends: an exception is raised, with `taken` the
     provider has the message nevertheless. Afterwards all goes well. `gate`, while it is there, holds sends."""
 
     kind: str = "simulator"
-    plan: list[tuple[Exception, bool]] = field(default_factory=list)
+    plan: list[tuple[BaseException, bool]] = field(default_factory=list)
     find_plan: list[Exception] = field(default_factory=list)
     taken: dict[str, OutboundMessage] = field(default_factory=dict)
     tries: list[OutboundMessage] = field(default_factory=list)

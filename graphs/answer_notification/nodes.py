@@ -12,7 +12,7 @@ from recado.clock import Clock
 from recado.conversations.repository import ConversationRepository
 from recado.conversations.window import is_open
 from recado.db.engine import Database
-from recado.errors import ModelError
+from recado.errors import InvalidInput, ModelError
 from recado.jobs.nudges import Nudges
 from recado.notifications.answering import load_answer
 from recado.notifications.repository import merchant_of
@@ -36,6 +36,8 @@ class AnswerNodes:
 
     async def validate(self, state: AnswerState) -> dict[str, Any]:
         """The notification exists and its answer is valid and the first; it is on record."""
+        if "notification_id" not in state:
+            raise InvalidInput('give {"notification_id": 1, "answer": {"answer": "…"}}')
         async with self.database.transaction() as session:
             merchant_id = state.get("merchant_id") or await merchant_of(session, state["notification_id"])
             if "answer" in state:

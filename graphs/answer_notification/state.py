@@ -1,6 +1,8 @@
 """The state of taking an answer back. Plain data only."""
 
-from typing import Any, TypedDict
+from typing import Any
+
+from typing_extensions import TypedDict  # Pydantic, and so Studio's schemas, need this one before Python 3.12
 
 from recado.notifications.schemas import AnswerContext
 

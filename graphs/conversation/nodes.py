@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from typing import Any, Literal, cast
+from uuid import uuid4
 
 from graphs.conversation.state import ConversationState, ReplyDraft
 from recado.agent.models import Answer, Models, ToolCall
@@ -35,13 +36,15 @@ class ConversationNodes:
         """Who is there, what was said, what is known."""
         # More than the model sees, so that nothing falls out of the window before it is summarised.
         window = 2 * self.history_window
-        if "conversation_id" in state and "merchant_id" in state:
+        run_key = state.get("run_key")
+        if "turn_id" in state:
             async with self.database.read() as session:
-                given = Given(state["merchant_id"], state["conversation_id"], state.get("turn_id"), state.get("text"))
+                given = Given(state["merchant_id"], state["conversation_id"], state["turn_id"])
                 loaded = await load_context(session, self.clock, given, window)
         else:
             if not {"sub_domain", "phone", "text"} <= state.keys():
                 raise InvalidInput('give {"sub_domain": "bodega-sol", "phone": "+51987654321", "text": "…"}')
+            run_key = f"studio:{uuid4().hex}"  # each text is a turn of its own, also in one thread
             async with self.database.transaction() as session:
                 ids = await open_by_phone(session, self.clock, state["sub_domain"], state["phone"])
                 given = Given(*ids, text=state["text"])
@@ -49,7 +52,7 @@ class ConversationNodes:
         fresh: dict[str, Any] = {"exchange": [], "prompt": None, "failures": 0, "acted": False}
         fresh |= {"kept": [], "replies": [], "gave_up": False}
         news = {"new_language": None, "new_summary": None, "new_summarised_through": None}
-        return {**loaded, **fresh, **news}
+        return {**loaded, **fresh, **news, "run_key": run_key}
 
     async def customer_agent(self, state: ConversationState) -> dict[str, Any]:
         """The model answers a customer, or calls a tool."""
@@ -88,7 +91,7 @@ class ConversationNodes:
                 conversation_id=state["conversation_id"],
                 merchant_user_id=state["merchant_user_id"],
                 # A step is known by its place in the turn, so that doing it again after a crash is harmless.
-                key=f"{state.get('run_key') or 'studio'}:{len(state['exchange'])}:{len(results)}",
+                key=f"{state['run_key']}:{len(state['exchange'])}:{len(results)}",
                 answerable=state["answerable"],
             )
             results.append((call, await self.tools.run(call, context)))

@@ -1,6 +1,8 @@
 """The state of one turn. Plain data only; a thread keeps the last turn's, so its size is bounded by the window."""
 
-from typing import Any, TypedDict
+from typing import Any
+
+from typing_extensions import TypedDict  # Pydantic, and so Studio's schemas, need this one before Python 3.12
 
 from recado.turns.context import Loaded
 

@@ -9,8 +9,11 @@ from recado.alerts.service import Alerts
 from recado.clock import Clock
 from recado.conversations.repository import merchant_of
 from recado.db.engine import Database
+from recado.errors import InvalidInput
 from recado.jobs.nudges import Nudges
 from recado.notifications.service import NotificationService, instruction_for
+
+EXAMPLE = 'give {"notification_type": "user_question_request", "conversation_id": 1, "context": {"question": "…"}}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class RequestNodes:
                 service = NotificationService(session, state["merchant_id"], self.clock)
                 notification = await service.get(state["notification_id"])
             else:
+                if not {"notification_type", "conversation_id", "context"} <= state.keys():
+                    raise InvalidInput(EXAMPLE)
                 merchant_id = await merchant_of(session, state["conversation_id"])
                 service = NotificationService(session, merchant_id, self.clock)
                 notification = await service.request(

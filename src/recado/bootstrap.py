@@ -68,9 +68,9 @@ class Services:
         return AnswerNodes(self.database, self.clock, self.models, self.nudges, self.settings.history_window)
 
 
-def make_services(settings: Settings) -> Services:
-    """Everything that needs no running event loop and no connection."""
-    database = Database(settings.database_url)
+def make_services(settings: Settings, *, in_place: bool = True) -> Services:
+    """Everything that needs no running event loop and no connection. `in_place`: see `Database`."""
+    database = Database(settings.database_url, in_place=in_place)
     clock = Clock()
     alerts = Alerts()
     nudges = Nudges(make_queue(settings.queue_url))

@@ -8,7 +8,7 @@ import pytest
 from recado.conversations.outbox import CLAIM, MAX_ATTEMPTS
 from recado.conversations.repository import ConversationRepository
 from recado.errors import Retryable
-from tests.builders import TEMPLATE, together
+from tests.builders import TEMPLATE, ProcessDies, together
 from tests.conversations.post import Post
 
 
@@ -16,8 +16,8 @@ from tests.conversations.post import Post
 async def test_what_was_under_way_in_a_dead_process_and_arrived_is_not_sent_again(post: Post, alone: bool) -> None:
     conversation_id = await post.shop.hear("hola")
     await post.shop.say(conversation_id, "uno")
-    post.line.plan = [(ConnectionResetError("the process dies here"), True)]
-    with pytest.raises(ConnectionResetError):
+    post.line.plan = [(ProcessDies(), True)]
+    with pytest.raises(ProcessDies):
         await post.deliver(conversation_id)
     assert (await post.shop.deliveries(conversation_id))[0].state == "sending"
 
@@ -31,8 +31,8 @@ async def test_what_was_under_way_in_a_dead_process_and_arrived_is_not_sent_agai
 async def test_what_was_under_way_and_did_not_arrive_is_sent_once(post: Post, alone: bool) -> None:
     conversation_id = await post.shop.hear("hola")
     await post.shop.say(conversation_id, "uno")
-    post.line.plan = [(ConnectionResetError("the process dies here"), False)]
-    with pytest.raises(ConnectionResetError):
+    post.line.plan = [(ProcessDies(), False)]
+    with pytest.raises(ProcessDies):
         await post.deliver(conversation_id)
     post.shop.clock.forward(seconds=CLAIM.total_seconds())
     (delivery,) = await post.deliver(conversation_id, post.new_outbox("second", alone=alone))
@@ -42,8 +42,8 @@ async def test_what_was_under_way_and_did_not_arrive_is_sent_once(post: Post, al
 async def test_another_processs_claim_is_respected_until_it_is_stale(post: Post) -> None:
     conversation_id = await post.shop.hear("hola")
     await post.shop.say(conversation_id, "uno")
-    post.line.plan = [(ConnectionResetError("the process dies here"), False)]
-    with pytest.raises(ConnectionResetError):
+    post.line.plan = [(ProcessDies(), False)]
+    with pytest.raises(ProcessDies):
         await post.deliver(conversation_id)
     other = post.new_outbox("second")
     post.shop.clock.forward(seconds=CLAIM.total_seconds() - 1)
@@ -59,8 +59,8 @@ async def test_an_older_message_of_the_same_words_is_not_taken_for_it(post: Post
     await post.shop.say(conversation_id, "ok")
     await post.deliver(conversation_id)
     await post.shop.say(conversation_id, "ok")
-    post.line.plan = [(ConnectionResetError("the process dies here"), False)]
-    with pytest.raises(ConnectionResetError):
+    post.line.plan = [(ProcessDies(), False)]
+    with pytest.raises(ProcessDies):
         await post.deliver(conversation_id)
     deliveries = await post.deliver(conversation_id, post.new_outbox("second", alone=True))
     assert [d.provider_message_id for d in deliveries] == ["p1", "p2"]

@@ -8,6 +8,7 @@ thread: committing, for the disk, and taking the lock, for another process.
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import aiosqlite
@@ -20,14 +21,17 @@ TAKE_LOCK = "BEGIN IMMEDIATE"
 class DirectConnection(aiosqlite.Connection):
     """An aiosqlite connection that runs statements in the caller's thread. `durable`: commits wait for the disk."""
 
-    def __init__(self, connector: Callable[[], sqlite3.Connection], *, durable: bool) -> None:
+    def __init__(self, connector: Callable[[], sqlite3.Connection], *, durable: bool, in_place: bool) -> None:
         super().__init__(connector, iter_chunk_size=64)
         self._durable = durable
+        self._in_place = in_place
         # As SQLAlchemy does: a connection that was forgotten must not keep the process alive.
         self._thread.daemon = True
 
     async def _execute(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
         """What every method of aiosqlite's connections and cursors ends in."""
+        if not self._in_place:
+            return await self._in_thread(partial(fn, **kwargs), *args)
         if args and args[0] == TAKE_LOCK and not self._take_lock():
             return await self._in_thread(fn, *args)
         if args and args[0] == TAKE_LOCK:
@@ -36,7 +40,7 @@ class DirectConnection(aiosqlite.Connection):
 
     async def commit(self) -> None:
         """Commit, in the thread when that waits for the disk."""
-        if self._durable and self._conn.in_transaction:
+        if not self._in_place or (self._durable and self._conn.in_transaction):
             await self._in_thread(self._conn.commit)
         else:
             self._conn.commit()
@@ -58,7 +62,7 @@ class DirectConnection(aiosqlite.Connection):
         return await super()._execute(fn, *args)  # type: ignore[no-untyped-call]
 
 
-def connect(path: str, *, durable: bool = True, **options: Any) -> DirectConnection:
+def connect(path: str, *, durable: bool = True, in_place: bool = True, **options: Any) -> DirectConnection:
     """A connection to await. Other options are those of `sqlite3.connect`."""
     options = {"timeout": BUSY_SECONDS, **options, "check_same_thread": False}
-    return DirectConnection(lambda: sqlite3.connect(path, **options), durable=durable)
+    return DirectConnection(lambda: sqlite3.connect(path, **options), durable=durable, in_place=in_place)
