@@ -68,6 +68,8 @@ def test_an_unknown_number_of_a_known_account_is_kept_unrouted(world: World) -> 
     form = inbound_form(from_=SHOP.customer(1), to=STRANGER, body="¿hola?", account_sid=SHOP.account_sid)
     assert world.post(form, SHOP.auth_token).status_code == 200
     until(lambda: world.alerts("unrouted"), world.log_tail)
+    # The alert is raised before its transaction is committed.
+    until(lambda: query(world.server, EVENTS, form["MessageSid"])[0]["state"] != "received", world.log_tail)
     (row,) = query(world.server, EVENTS, form["MessageSid"])
     assert (row["state"], row["address"], row["merchant_id"]) == ("unrouted", STRANGER, None)
     assert b"hola" in row["payload"]
