@@ -74,7 +74,8 @@ def prepared_bodega(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def demo_server(tmp_path: Path, prepared_bodega: Path) -> Iterator[RecadoServer]:
     """`recado serve` with the demo model and the demo merchant, fresh for each test."""
-    server = RecadoServer(tmp_path)
+    # The quiet period of production: a person, and a test, can see that an answer is being typed.
+    server = RecadoServer(tmp_path, {"TURN_QUIET_SECONDS": "1.0"})
     copy_database(prepared_bodega, tmp_path)
     server.start()
     yield server
