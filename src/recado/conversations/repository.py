@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from recado.db.models import UNSENT_DELIVERY, ChannelAccount, Contact, Conversation, Delivery, Merchant, Message
@@ -181,15 +181,6 @@ class ConversationRepository:
             )
         )
         return {str(row) for row in rows}
-
-    async def count_messages_since(self, conversation_id: int, after_id: int) -> int:
-        """How many messages came after `after_id`."""
-        query = select(func.count()).where(
-            Message.conversation_id == conversation_id,
-            Message.merchant_id == self.merchant_id,
-            Message.id > after_id,
-        )
-        return (await self.session.execute(query)).scalar_one()
 
 
 async def merchant_of(session: AsyncSession, conversation_id: int) -> int:
