@@ -216,7 +216,7 @@ class Shop:
         reply = Reply(key or f"said:{self.heard}", text, template, **more)
         async with self.conversations() as service:
             conversation, contact, _ = await service.repository.get(conversation_id)
-            return (await service.say(conversation, contact, reply)).id
+            return (await service.say(conversation, contact, reply))[0]
 
     async def deliveries(self, conversation_id: int) -> list[Delivery]:
         """All deliveries of a conversation, in order."""

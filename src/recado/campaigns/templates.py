@@ -14,6 +14,9 @@ from recado.text import shorten
 
 QUESTION_REQUEST = "merchant_user_question_request"
 QUESTION_ANSWER = "merchant_user_question_answer"
+SUPPORT_REQUEST = "merchant_user_override_request"
+SUPPORT_RESPONSE = "customer_support_response"
+ANSWER_READY = "customer_answer_ready"
 NOTIFICATION_CLOSED = "merchant_user_notification_closed"
 
 RENDERED_LIMIT = 1_024
@@ -39,6 +42,32 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "fr": "Merci d’avoir patienté, {{lead_name}}. L’équipe répond : « {{answer}} ». "
         "Écrivez-nous si vous avez besoin d’autre chose.",
     },
+    SUPPORT_REQUEST: {
+        "es": "Solicitud {{notification_id}} de un cliente ({{lead_phone}}), tipo: {{support_request_type}}. "
+        "Dice: «{{support_request_reason}}». Responde citando este mensaje y le llevaremos tu respuesta.",
+        "en": "Request {{notification_id}} from a customer ({{lead_phone}}), type: {{support_request_type}}. "
+        "They say “{{support_request_reason}}”. Reply by quoting this message and we will take your answer to them.",
+        "pt": "Solicitação {{notification_id}} de um cliente ({{lead_phone}}), tipo: {{support_request_type}}. "
+        "Diz: “{{support_request_reason}}”. Responda citando esta mensagem e levaremos a sua resposta.",
+        "fr": "Demande {{notification_id}} d’un client ({{lead_phone}}), type : {{support_request_type}}. "
+        "Il écrit : « {{support_request_reason}} ». Répondez en citant ce message et nous lui porterons votre réponse.",
+    },
+    SUPPORT_RESPONSE: {
+        "es": "Hola, {{lead_name}}. Nuestro equipo revisó tu solicitud y {{customer_response_text}}. "
+        "Si necesitas algo más, escríbenos.",
+        "en": "Hello {{lead_name}}. Our team has reviewed your request and {{customer_response_text}}. "
+        "Write to us if you need more.",
+        "pt": "Olá, {{lead_name}}. A nossa equipe analisou a sua solicitação e {{customer_response_text}}. "
+        "Se precisar de mais, escreva para nós.",
+        "fr": "Bonjour {{lead_name}}. Notre équipe a examiné votre demande et {{customer_response_text}}. "
+        "Écrivez-nous si vous avez besoin d’autre chose.",
+    },
+    ANSWER_READY: {
+        "es": "Hola, {{lead_name}}. La respuesta del equipo está lista. Toca el botón para leerla completa.",
+        "en": "Hello {{lead_name}}. The team’s answer is ready. Tap the button to read all of it.",
+        "pt": "Olá, {{lead_name}}. A resposta da equipe está pronta. Toque no botão para ler tudo.",
+        "fr": "Bonjour {{lead_name}}. La réponse de l’équipe est prête. Touchez le bouton pour la lire en entier.",
+    },
     NOTIFICATION_CLOSED: {
         "es": "La consulta {{notification_id}} ya fue respondida y está cerrada. No hace falta que respondas.",
         "en": "Notification {{notification_id}} has been answered and is now closed. There is nothing left to do.",
@@ -46,6 +75,16 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "fr": "La question {{notification_id}} a reçu sa réponse et est close. Vous n’avez rien à faire.",
     },
 }
+
+BUTTONS: Mapping[str, Mapping[str, tuple[dict[str, str], ...]]] = {
+    ANSWER_READY: {
+        "es": ({"id": "show_answer", "title": "Ver respuesta"},),
+        "en": ({"id": "show_answer", "title": "Show answer"},),
+        "pt": ({"id": "show_answer", "title": "Ver resposta"},),
+        "fr": ({"id": "show_answer", "title": "Voir la réponse"},),
+    },
+}
+"""Quick replies that are approved with a template. Their ids are what a tap brings back."""
 
 CUSTOMER = {"es": "cliente", "en": "customer", "pt": "cliente", "fr": "client"}
 """What a person is called whose name we do not know."""
@@ -59,15 +98,18 @@ def language_of(name: str, language: str | None) -> str:
     return language if language and language in TEXTS[name] else DEFAULT_LANGUAGE
 
 
-def fill(name: str, language: str | None, values: Mapping[str, str]) -> Template:
+def fill(
+    name: str, language: str | None, values: Mapping[str, str], own_texts: Mapping[str, Mapping[str, str]] | None = None
+) -> Template:
     """A template with its values, made safe: on one line, without runs of spaces, never empty, never too long.
 
-    Raises InvalidInput for a template that does not exist or a value that is missing.
+    `own_texts` are the merchant's own words, as in `Merchant.template_texts`. Raises InvalidInput for a template that
+    does not exist or a value that is missing.
     """
     if name not in TEXTS:
         raise InvalidInput(f"no template {name!r}")
     chosen = language_of(name, language)
-    text = TEXTS[name][chosen]
+    text = ((own_texts or {}).get(name) or {}).get(chosen) or TEXTS[name][chosen]
     names = list(dict.fromkeys(_VARIABLE.findall(text)))
     missing = [wanted for wanted in names if wanted not in values]
     if missing:
@@ -79,4 +121,10 @@ def fill(name: str, language: str | None, values: Mapping[str, str]) -> Template
         value = _SPACES.sub(" ", values[wanted]).strip() or "-"
         variables[wanted] = shorten(value, max(1, room - 24 * (len(names) - 1 - position)))
         room -= len(variables[wanted])
-    return Template(name, chosen, variables, _VARIABLE.sub(lambda match: variables[match[1]], text))
+    return Template(
+        name,
+        chosen,
+        variables,
+        _VARIABLE.sub(lambda match: variables[match[1]], text),
+        buttons=BUTTONS.get(name, {}).get(chosen, ()),
+    )

@@ -4,7 +4,7 @@ An adapter turns a provider's payloads into `InboundMessage` and `StatusUpdate`,
 nothing of merchants' data, windows or retries; it raises `Retryable`, `Permanent`, `WindowClosed` or `OptedOut`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -45,6 +45,8 @@ class InboundMessage:
     text: str
     quoted_provider_message_id: str | None = None
     attachments: tuple[dict[str, Any], ...] = ()
+    button: str | None = None
+    """The id of the button that was tapped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,18 @@ class StatusUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """An approved template and its variables, in the template's order. `text` is how it reads when filled in."""
+    """An approved template and its variables, in the template's order. `text` is how it reads when filled in.
+
+    `buttons` ({id, title}) are part of what was approved. `announces`: it only tells that a message is ready, which
+    follows once the person opens the window.
+    """
 
     name: str
     language: str
     variables: Mapping[str, str]
     text: str
+    buttons: Sequence[Mapping[str, str]] = ()
+    announces: bool = False
 
 
 @dataclass(frozen=True, slots=True)

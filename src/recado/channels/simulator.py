@@ -13,13 +13,12 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from recado.channels.base import InboundMessage, OutboundMessage, RawEvent, StatusUpdate
 from recado.clock import Clock
 from recado.db.engine import Database
+from recado.db.insert import insert_new
 from recado.db.models import SimulatorClock, SimulatorMessage
 from recado.errors import MalformedEvent
 from recado.merchants.account import Account
@@ -178,8 +177,7 @@ class SimulatorNetwork:
 async def _insert_once(
     session: AsyncSession, is_sqlite: bool, columns: dict[str, Any]
 ) -> tuple[SimulatorMessage, bool]:
-    insert = sqlite_insert if is_sqlite else postgresql_insert
-    statement = insert(SimulatorMessage).values(columns).on_conflict_do_nothing().returning(SimulatorMessage)
+    statement = insert_new(SimulatorMessage, is_sqlite).values(columns).returning(SimulatorMessage)
     row = await session.scalar(statement)
     if row is not None:
         return row, True
@@ -217,6 +215,7 @@ def _inbound_payload(row: SimulatorMessage, name: str | None, button: str | None
         "name": name,
         "text": row.text,
         "kind": "button" if button else "text",
+        "button": button,
         "reply_to": row.reply_to,
     }
 
@@ -243,6 +242,7 @@ class SimulatorChannel:
                 kind=data["kind"],
                 text=data["text"],
                 quoted_provider_message_id=data["reply_to"],
+                button=data.get("button"),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise MalformedEvent(f"not an event of the simulator: {error!r}") from error

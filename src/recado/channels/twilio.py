@@ -252,6 +252,7 @@ def _parse_message(sid: str, form: Form) -> InboundMessage:
         text=first(form, "Body"),
         quoted_provider_message_id=first(form, "OriginalRepliedMessageSid") or None,
         attachments=attachments,
+        button=first(form, "ButtonPayload") or None,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from recado.db.insert import insert_new
 from recado.db.models import UNSENT_DELIVERY, ChannelAccount, Contact, Conversation, Delivery, Merchant, Message
 from recado.errors import ConversationNotFound
 from recado.merchants.account import Account
@@ -85,11 +86,15 @@ class ConversationRepository:
         )
         return list(reversed((await self.session.scalars(query)).all()))
 
-    async def message_by_key(self, key: str) -> Message | None:
-        """The message that was written under this key."""
-        return await self.session.scalar(
-            select(Message).where(Message.merchant_id == self.merchant_id, Message.key == key)
-        )
+    async def add_message(self, **values: Any) -> tuple[int, bool]:
+        """Write a message down unless its key is there already. Its id, and whether it is new."""
+        is_sqlite = self.session.get_bind().dialect.name == "sqlite"
+        statement = insert_new(Message, is_sqlite).values(merchant_id=self.merchant_id, **values)
+        new_id = await self.session.scalar(statement.returning(Message.id))
+        if new_id is not None:
+            return int(new_id), True
+        query = select(Message.id).where(Message.merchant_id == self.merchant_id, Message.key == values["key"])
+        return (await self.session.execute(query)).scalar_one(), False
 
     async def quoted(self, conversation_id: int, provider_message_ids: Sequence[str]) -> dict[str, Message]:
         """Which of our messages these provider ids are, within one conversation."""

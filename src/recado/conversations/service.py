@@ -90,7 +90,7 @@ class ConversationService:
                 provider_message_id=inbound.provider_message_id,
                 quoted_provider_message_id=inbound.quoted_provider_message_id,
                 attachments=list(inbound.attachments),
-                other_data={},
+                other_data={"button": inbound.button} if inbound.button else {},
                 created_at=received_at,
             )
         )
@@ -100,57 +100,66 @@ class ConversationService:
 
     async def instruct(self, conversation_id: int, key: str, text: str, other_data: dict[str, Any]) -> None:
         """Leave an instruction that only the agent reads, once."""
-        if await self.repository.message_by_key(key) is None:
-            self._session.add(self._message(conversation_id, "assistant", "text", key, text, other_data))
+        await self.repository.add_message(**self._message(conversation_id, "assistant", key, text, other_data))
 
-    async def say(self, conversation: Conversation, contact: Contact, reply: Reply) -> Message:
-        """Write a message to the person and the deliveries that carry it, once. The caller nudges them."""
-        existing = await self.repository.message_by_key(reply.key)
-        if existing is not None:
-            return existing
+    async def say(self, conversation: Conversation, contact: Contact, reply: Reply) -> tuple[int, bool]:
+        """Write a message to the person and the deliveries that carry it, once. The caller nudges them.
+
+        Returns the message's id, and whether it is new.
+        """
         text = reply.text or (reply.template.text if reply.template else "")
-        kind = "text" if reply.text else "template"
-        message = self._message(conversation.id, "response", kind, reply.key, text, dict(reply.other_data))
-        message.prompt, message.turn_id = reply.prompt, reply.turn_id
-        self._session.add(message)
-        await self._session.flush()
-        limit = TEXT_LIMITS[contact.channel]
-        parts: list[str | None] = [*split_text(reply.text, limit)] if reply.text else [None]
-        template = reply.template and {
-            "name": reply.template.name,
-            "language": reply.template.language,
-            "variables": dict(reply.template.variables),
-            "text": reply.template.text,
-        }
-        for number, part in enumerate(parts):
-            last = number == len(parts) - 1
-            self._session.add(
-                Delivery(
-                    merchant_id=self._merchant_id,
-                    conversation_id=conversation.id,
-                    message_id=message.id,
-                    channel_account_id=conversation.channel_account_id,
-                    part=number,
-                    text=part,
-                    # One template stands for the whole text, however many parts that has.
-                    template=template if number == 0 else None,
-                    buttons=list(reply.buttons) if last else [],
-                    due_at=self._clock.now(),
-                )
+        values = self._message(conversation.id, "response", reply.key, text, dict(reply.other_data))
+        values |= {"kind": "text" if reply.text else "template", "prompt": reply.prompt, "turn_id": reply.turn_id}
+        message_id, is_new = await self.repository.add_message(**values)
+        if is_new:
+            self._session.add_all(self._deliveries(conversation, contact, reply, message_id))
+        return message_id, is_new
+
+    def _deliveries(
+        self, conversation: Conversation, contact: Contact, reply: Reply, message_id: int
+    ) -> list[Delivery]:
+        parts: list[str | None] = [None]
+        if reply.text:
+            parts = [*split_text(reply.text, TEXT_LIMITS[contact.channel])]
+        now = self._clock.now()
+        return [
+            Delivery(
+                merchant_id=self._merchant_id,
+                conversation_id=conversation.id,
+                message_id=message_id,
+                channel_account_id=conversation.channel_account_id,
+                part=number,
+                text=part,
+                # One template stands for the whole text, however many parts that has.
+                template=stored_template(reply.template) if number == 0 and reply.template else None,
+                buttons=list(reply.buttons) if number == len(parts) - 1 else [],
+                due_at=now,
             )
-        return message
+            for number, part in enumerate(parts)
+        ]
 
     def _message(
-        self, conversation_id: int, role: str, kind: str, key: str, text: str, other_data: dict[str, Any]
-    ) -> Message:
-        return Message(
-            merchant_id=self._merchant_id,
-            conversation_id=conversation_id,
-            role=role,
-            kind=kind,
-            text=text,
-            key=key,
-            attachments=[],
-            other_data=other_data,
-            created_at=self._clock.now(),
-        )
+        self, conversation_id: int, role: str, key: str, text: str, other_data: dict[str, Any]
+    ) -> dict[str, Any]:
+        return {
+            "conversation_id": conversation_id,
+            "role": role,
+            "kind": "text",
+            "text": text,
+            "key": key,
+            "attachments": [],
+            "other_data": other_data,
+            "created_at": self._clock.now(),
+        }
+
+
+def stored_template(template: Template) -> dict[str, Any]:
+    """A template as `Delivery.template` keeps it."""
+    return {
+        "name": template.name,
+        "language": template.language,
+        "variables": dict(template.variables),
+        "text": template.text,
+        "buttons": [dict(button) for button in template.buttons],
+        "announces": template.announces,
+    }

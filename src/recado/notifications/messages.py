@@ -102,7 +102,7 @@ class NotificationMessages:
             _answer_context(notification),
             other_data,
         )
-        message = await self._conversations.say(
+        message_id, _ = await self._conversations.say(
             conversation,
             contact,
             Reply(
@@ -113,7 +113,7 @@ class NotificationMessages:
                 prompt=prompt,
             ),
         )
-        return conversation.id, message.id
+        return conversation.id, message_id
 
     async def notify_others(self, notification_id: int) -> list[int]:
         """Tell the other staff who were asked that it is closed. Returns the conversations to nudge."""

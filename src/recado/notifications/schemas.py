@@ -13,6 +13,13 @@ class LocalizedResponse(BaseModel):
     full_sentence: str = Field(description="Clear and complete by itself")
 
 
+class SupportClassificationOutput(BaseModel):
+    """Whose business a support request is."""
+
+    target_user_type: str | None = Field(description="One of the user types listed, or null when none fits")
+    support_request_type: str | None = Field(description="The kind of request in two or three words, for people")
+
+
 class Pending(TypedDict):
     """An open notification as the staff's agent sees it."""
 

@@ -18,6 +18,7 @@ class NotificationType(StrEnum):
     """What a notification asks of the staff."""
 
     user_question_request = "user_question_request"
+    user_support_request = "user_support_request"
 
 
 class NotificationStatus(StrEnum):
@@ -44,15 +45,35 @@ class UserQuestionAnswerSchema(BaseModel):
     answer: str = Field(min_length=1, max_length=20_000)
 
 
+class UserSupportRequestAnswerSchema(BaseModel):
+    """What a member of the staff answers to a support request. Kept as JSON schema with each notification."""
+
+    agent_response_to_customer: str = Field(min_length=1, max_length=20_000)
+    resolution_notes: str | None = Field(None, max_length=20_000)
+    """Internal: kept with the notification, never sent to the customer."""
+
+
+class Recipient(StrEnum):
+    """Whom a notification's messages go to."""
+
+    merchant_user = "merchant_user"
+    conversation_user = "conversation_user"
+
+
 @dataclass(frozen=True, slots=True)
 class NotificationConfig:
-    """What one type requires and how it travels."""
+    """What one type requires and how it travels.
+
+    The first of `requested_fields` is what is asked, the first of `answered_fields` is what the customer hears.
+    """
 
     requested_fields: tuple[str, ...]
     answered_fields: tuple[str, ...]
     answer_schema: type[BaseModel]
     requested_campaign: str
     answered_campaign: str
+    requested_to: Recipient = Recipient.merchant_user
+    answered_to: Recipient = Recipient.conversation_user
     allow_multiple_answers: bool = False
 
 
@@ -63,6 +84,13 @@ NOTIFICATION_CONFIG: Mapping[NotificationType, NotificationConfig] = {
         answer_schema=UserQuestionAnswerSchema,
         requested_campaign=templates.QUESTION_REQUEST,
         answered_campaign=templates.QUESTION_ANSWER,
+    ),
+    NotificationType.user_support_request: NotificationConfig(
+        requested_fields=("support_request_reason",),
+        answered_fields=("agent_response_to_customer",),
+        answer_schema=UserSupportRequestAnswerSchema,
+        requested_campaign=templates.SUPPORT_REQUEST,
+        answered_campaign=templates.SUPPORT_RESPONSE,
     ),
 }
 

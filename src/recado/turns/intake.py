@@ -4,12 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-
 from recado.channels.base import RawEvent
 from recado.clock import Clock
 from recado.db.engine import Database
+from recado.db.insert import insert_new
 from recado.db.models import InboxEvent
 from recado.jobs.nudges import Nudges
 
@@ -26,9 +24,8 @@ class Intake:
         self._waiting: list[Waiting] = []
         self._writer: asyncio.Task[None] | None = None
         self._nudging: asyncio.Task[None] | None = None
-        insert = sqlite_insert if database.is_sqlite else postgresql_insert
         # A redelivery is dropped here, however many come at once: the first one's row has its id.
-        self._insert = insert(InboxEvent.__table__).on_conflict_do_nothing()  # type: ignore[arg-type]
+        self._insert = insert_new(InboxEvent.__table__, database.is_sqlite)
 
     async def accept(self, events: Sequence[RawEvent]) -> None:
         """Returns when the events are committed to disk. Raises what the database raised when they are not."""

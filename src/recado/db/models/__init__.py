@@ -1,17 +1,37 @@
 """All tables, in one place for imports and migrations."""
 
-from recado.db.models.conversations import PENDING_MESSAGE, UNSENT_DELIVERY, Contact, Conversation, Delivery, Message
-from recado.db.models.knowledge import UNFINISHED_NOTIFICATION, Document, Notification
-from recado.db.models.merchants import ChannelAccount, Merchant, MerchantUser
+from recado.db.models.campaigns import Campaign, CampaignLead
+from recado.db.models.conversations import (
+    HELD_DELIVERY,
+    PENDING_MESSAGE,
+    UNSENT_DELIVERY,
+    Contact,
+    Conversation,
+    Delivery,
+    Message,
+)
+from recado.db.models.knowledge import (
+    UNFINISHED_NOTIFICATION,
+    WAITING_NOTIFICATION,
+    Document,
+    Notification,
+    SupportClassification,
+)
+from recado.db.models.merchants import ApiKey, ChannelAccount, Merchant, MerchantUser
 from recado.db.models.simulator import SimulatorClock, SimulatorMessage
 from recado.db.models.turns import RECEIVED_EVENT, RUNNING_TURN, InboxEvent, Turn
 
 __all__ = [
+    "HELD_DELIVERY",
     "PENDING_MESSAGE",
     "RECEIVED_EVENT",
     "RUNNING_TURN",
     "UNFINISHED_NOTIFICATION",
     "UNSENT_DELIVERY",
+    "WAITING_NOTIFICATION",
+    "ApiKey",
+    "Campaign",
+    "CampaignLead",
     "ChannelAccount",
     "Contact",
     "Conversation",
@@ -24,5 +44,6 @@ __all__ = [
     "Notification",
     "SimulatorClock",
     "SimulatorMessage",
+    "SupportClassification",
     "Turn",
 ]

@@ -16,6 +16,9 @@ OF_A_TURN = text("turn_id IS NOT NULL")
 UNSENT_DELIVERY = text("state IN ('pending', 'sending')")
 """A delivery that is not sent yet."""
 
+HELD_DELIVERY = text("state = 'held'")
+"""Free text that waits for the person to open the window: a template has told them that it is ready."""
+
 
 class Contact(Base):
     """A person on a channel. The phone number is an attribute and may be missing."""
@@ -86,7 +89,9 @@ class Message(Base):
 
 
 class Delivery(Base):
-    """One outbound send. State: pending, sending, sent, delivered, read, failed."""
+    """One outbound send. State: pending, sending, sent, delivered, read, failed; or held, until the window opens; or
+    skipped, when it turned out not to be needed.
+    """
 
     __tablename__ = "deliveries"
     __table_args__ = (
@@ -98,6 +103,7 @@ class Delivery(Base):
             postgresql_where=UNSENT_DELIVERY,
             sqlite_where=UNSENT_DELIVERY,
         ),
+        Index("ix_deliveries_held", "conversation_id", postgresql_where=HELD_DELIVERY, sqlite_where=HELD_DELIVERY),
         Index("ix_deliveries_provider_message_id", "provider_message_id"),
     )
 
@@ -111,7 +117,8 @@ class Delivery(Base):
     text: Mapped[str | None] = mapped_column(Text)
     """Free text, for an open window. None: this may only go as its template."""
     template: Mapped[dict[str, Any] | None]
-    """{name, language, variables}, for a closed window. None: there is no way outside it."""
+    """{name, language, variables, text, buttons, announces}, for a closed window. None: there is no way outside it.
+    `announces`: it only tells that the message is ready; the message's other parts are held until the window opens."""
     buttons: Mapped[list[dict[str, Any]]]
     sent_as: Mapped[str | None]
     """`text` or `template`, decided at the moment of sending."""

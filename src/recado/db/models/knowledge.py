@@ -3,10 +3,13 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, LargeBinary, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from recado.db.base import Base, UtcDateTime
+
+WAITING_NOTIFICATION = text("status = 'requested' AND announced_at IS NOT NULL AND escalated_at IS NULL")
+"""One that staff was asked and that has a reminder or an escalation before it. Queries must use this very condition."""
 
 UNFINISHED_NOTIFICATION = text("(announced_at IS NULL OR (status = 'answered' AND returned_at IS NULL))")
 """One whose job has work left. Queries must use this very condition: SQLite takes a partial index for no other."""
@@ -32,6 +35,17 @@ class Document(Base):
     """Empty while a user question waits for its answer."""
     search_text: Mapped[str] = mapped_column(Text)
     """Title and content without case and accents."""
+    notification_id: Mapped[int | None]
+    """The notification whose answer it holds."""
+    answered_by: Mapped[int | None]
+    """The member of staff whose answer it holds; None also for answers that came over the API."""
+    answered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    retired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """Since when it is not used any more."""
+    embedding: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The meaning of title and content: float32, little-endian. None where there is none (yet)."""
+    embedded_with: Mapped[str | None]
+    """The model that made `embedding`. None: it has to be made (anew)."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
@@ -43,6 +57,12 @@ class Notification(Base):
     __table_args__ = (
         UniqueConstraint("merchant_id", "request_key"),
         Index("ix_notifications_merchant_id_status", "merchant_id", "status"),
+        Index(
+            "ix_notifications_waiting",
+            "announced_at",
+            postgresql_where=WAITING_NOTIFICATION,
+            sqlite_where=WAITING_NOTIFICATION,
+        ),
         Index(
             "ix_notifications_unfinished",
             "id",
@@ -59,6 +79,9 @@ class Notification(Base):
     context: Mapped[dict[str, Any]]
     answer_model_json_schema: Mapped[dict[str, Any]]
     allow_multiple_answers: Mapped[bool] = mapped_column(default=False)
+    joined_to_id: Mapped[int | None] = mapped_column(index=True)
+    """The open notification that asked the same before. The staff sees only that one; its answer closes this one too,
+    and goes to this one's customer."""
     request_key: Mapped[str]
     """Makes asking again harmless: the turn and tool call that asked."""
     answer_key: Mapped[str | None]
@@ -68,6 +91,27 @@ class Notification(Base):
     """When the staff had been asked. None: the request job has work left."""
     returned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When the answer was on its way to the customer. None once answered: the answer job has work left."""
+    reminded_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When the staff that was asked was reminded, once."""
+    escalated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When the admins were asked as well and the customer was told that nobody has replied yet, once."""
     failures: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class SupportClassification(Base):
+    """What the model said of a support request, kept so that the same reason is not paid for twice."""
+
+    __tablename__ = "support_classifications"
+    __table_args__ = (UniqueConstraint("merchant_id", "reason_hash"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    merchant_id: Mapped[int] = mapped_column(ForeignKey("merchants.id"))
+    reason_hash: Mapped[str]
+    """SHA-256 of the reason without case, accents and extra spaces."""
+    documents_hash: Mapped[str]
+    """SHA-256 of the documents that it was classified against: with others it is classified anew."""
+    target_user_type: Mapped[str | None]
+    support_request_type: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -21,6 +21,12 @@ class Merchant(Base):
     bot_id: Mapped[str | None]
     language: Mapped[str] = mapped_column(default="es")
     timezone: Mapped[str] = mapped_column(default="UTC")
+    reminder_minutes: Mapped[int] = mapped_column(default=15, server_default="15")
+    """How long the staff that was asked may be silent before it is reminded."""
+    escalation_minutes: Mapped[int] = mapped_column(default=60, server_default="60")
+    """How long until all admins are asked as well, and the customer hears that nobody has replied yet."""
+    template_texts: Mapped[dict[str, Any] | None]
+    """The merchant's own words for templates: {template name: {language: text}}."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -52,3 +58,20 @@ class MerchantUser(Base):
     phone: Mapped[str]
     types: Mapped[list[str]]
     active: Mapped[bool] = mapped_column(default=True)
+
+
+class ApiKey(Base):
+    """A key of one merchant for the REST API. Only its hash is kept."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (UniqueConstraint("key_hash"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    merchant_id: Mapped[int] = mapped_column(ForeignKey("merchants.id"), index=True)
+    name: Mapped[str]
+    hint: Mapped[str]
+    """The key's first characters, to tell keys apart by."""
+    key_hash: Mapped[str]
+    """SHA-256 in hex: the key is random, so no slower hash is needed."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
