@@ -11,7 +11,8 @@ from recado.conversations.repository import merchant_of
 from recado.db.engine import Database
 from recado.errors import InvalidInput
 from recado.jobs.nudges import Nudges
-from recado.notifications.service import NotificationService, instruction_for
+from recado.notifications.asking import instruction_for
+from recado.notifications.service import NotificationService
 
 EXAMPLE = 'give {"notification_type": "user_question_request", "conversation_id": 1, "context": {"question": "…"}}'
 

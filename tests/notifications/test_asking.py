@@ -11,8 +11,8 @@ from recado.errors import (
     MissingField,
     UnknownNotificationType,
 )
+from recado.notifications.asking import instruction_for
 from recado.notifications.repository import unfinished_notifications
-from recado.notifications.service import instruction_for
 from tests.builders import ANA, NOON, make_shop
 from tests.notifications.staffroom import Staffroom
 

@@ -13,10 +13,11 @@ from typing import Any
 import structlog
 
 from recado.alerts.service import Alerts
-from recado.channels.base import Channel, OutboundMessage, StatusUpdate, Template
+from recado.channels.base import Channel, OutboundMessage, StatusUpdate
 from recado.clock import Clock
 from recado.conversations import window
 from recado.conversations.repository import ConversationRepository
+from recado.conversations.service import read_template
 from recado.db.engine import Database
 from recado.db.models import Contact, Conversation, Delivery
 from recado.errors import Permanent, Retryable, WindowClosed
@@ -135,7 +136,7 @@ class Outbox:
             free = delivery.sent_as == "text"
         if not free and delivery.template is None:
             return None
-        template = None if free or delivery.template is None else Template(**delivery.template)
+        template = None if free or delivery.template is None else read_template(delivery.template)
         return OutboundMessage(
             delivery_id=delivery.id,
             to=contact.channel_user_id,

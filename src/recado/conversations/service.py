@@ -163,3 +163,8 @@ def stored_template(template: Template) -> dict[str, Any]:
         "buttons": [dict(button) for button in template.buttons],
         "announces": template.announces,
     }
+
+
+def read_template(stored: dict[str, Any]) -> Template:
+    """A template as it was before it was stored."""
+    return Template(**stored | {"buttons": tuple(stored.get("buttons", ()))})
