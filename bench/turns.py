@@ -92,7 +92,7 @@ def run(folder: Path) -> list[Table]:
                 _row("MessagesState + AsyncSqliteSaver, graph only", theirs, marks),
             ],
             f"median (range) of {THREADS} threads each, in turn, of the {WINDOW} turns around each mark; SQLite files, "
-            " a model and a provider that answer at once",
+            "a model and a provider that answer at once",
         )
     ]
 

@@ -12,6 +12,8 @@ from sqlalchemy import select
 
 from recado.agent.protocol import AgentReply, AgentResult
 from recado.alerts.service import Alerts
+from recado.campaigns.apply import apply_file
+from recado.campaigns.templates import check_text
 from recado.channels.base import InboundMessage, OutboundMessage, StatusUpdate, Template
 from recado.clock import Clock
 from recado.conversations.service import ConversationService, Reply
@@ -21,7 +23,6 @@ from recado.entrypoints.logs import configure_logs
 from recado.merchants.account import Account
 from recado.merchants.repository import find_account
 from recado.merchants.schemas import MerchantsFile
-from recado.merchants.service import apply_merchants
 from recado.settings import Settings, get_settings
 
 configure_logs(Settings(_env_file=None))  # as it comes, structlog draws tracebacks for seconds
@@ -168,8 +169,8 @@ def merchant_spec(sub_domain: str = "shop", address: str = "+15550100", **change
 async def apply_specs(database: Database, *specs: dict[str, Any], clock: Clock | None = None) -> list[str]:
     """Apply merchants; the lines of what changed."""
     async with database.transaction() as session:
-        file = MerchantsFile.model_validate({"merchants": list(specs)})
-        return (await apply_merchants(session, clock or Clock(), file)).lines
+        file = MerchantsFile.model_validate({"merchants": list(specs)}, context=check_text)
+        return (await apply_file(session, clock or Clock(), file)).lines
 
 
 @dataclass

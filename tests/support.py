@@ -13,10 +13,10 @@ from pathlib import Path
 
 import httpx
 
+from recado.campaigns.apply import apply_file, read_file
 from recado.clock import Clock
 from recado.db.engine import Database
 from recado.db.migrate import migrate
-from recado.merchants.service import apply_merchants, read_merchants
 
 ROOT = Path(__file__).parent.parent
 BODEGA = ROOT / "examples" / "bodega.yaml"
@@ -35,7 +35,7 @@ async def prepare_database(url: str, merchants: Path) -> None:
     database = Database(url)
     await migrate(database)
     async with database.transaction() as session:
-        await apply_merchants(session, Clock(), read_merchants(merchants))
+        await apply_file(session, Clock(), read_file(merchants))
     await database.close()
 
 

@@ -27,6 +27,7 @@ from recado.conversations.outbox import Outbox
 from recado.db.engine import Database
 from recado.jobs.nudges import Nudges
 from recado.jobs.worker import Handler, make_queue, make_worker
+from recado.notifications.functions import Notifications
 from recado.notifications.jobs import NotificationJobs, RunGraph
 from recado.notifications.tools import Tools
 from recado.settings import Settings
@@ -53,6 +54,7 @@ class Services:
     network: SimulatorNetwork
     channels: dict[str, Channel]
     intake: Intake
+    notifications: Notifications
 
     def conversation_nodes(self) -> ConversationNodes:
         """The steps of the conversation graph on these services."""
@@ -92,6 +94,7 @@ def make_services(settings: Settings, *, in_place: bool = True) -> Services:
         network=network,
         channels={"simulator": SimulatorChannel(network), "twilio": twilio},
         intake=intake,
+        notifications=Notifications(database, clock, nudges),
     )
 
 

@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from recado.campaigns.service import DEFAULT_CAMPAIGNS
+from recado.campaigns.templates import SUPPORT_REQUEST
 from recado.clock import Clock
 from recado.db.engine import Database
-from recado.db.models import ChannelAccount, Document, Merchant, MerchantUser
+from recado.db.models import Campaign, ChannelAccount, Document, Merchant, MerchantUser
 from recado.documents.service import DocumentService
 from recado.errors import ConfigurationError
 from recado.merchants.repository import MerchantRepository, find_account
@@ -40,6 +42,7 @@ async def test_applying_twice_changes_nothing(database: Database) -> None:
         "staff Luis: created",
         "document ¿Hacen envíos?: created",
         "document ¿Horario?: created",
+        "service campaigns of shop: 4 enabled",
     ]
     assert await apply_specs(database, spec) == []
     (merchant,) = await rows(database, Merchant)
@@ -144,3 +147,27 @@ async def test_applying_again_mends_a_lost_secret_key(database: Database) -> Non
             "channel twilio +14155238887: deactivated",
         ]
         assert (await found(database, "twilio", "+14155238886")).credentials["auth_token"] == "a-secret-token"
+
+
+async def test_it_creates_the_service_campaigns_and_enables_them_again(database: Database) -> None:
+    await apply_specs(database, merchant_spec())
+    campaigns = await rows(database, Campaign)
+    assert {campaign.name for campaign in campaigns} == set(DEFAULT_CAMPAIGNS)
+    assert all(campaign.enabled and campaign.campaign_type == "service" for campaign in campaigns)
+    async with database.transaction() as session:
+        await session.execute(update(Campaign).where(Campaign.name == SUPPORT_REQUEST).values(enabled=False))
+    assert await apply_specs(database, merchant_spec()) == ["service campaigns of shop: 1 enabled"]
+    assert all(campaign.enabled for campaign in await rows(database, Campaign))
+
+
+async def test_patience_and_own_words_are_kept_and_change(database: Database) -> None:
+    own = {
+        "merchant_user_notification_closed": {"es": "La consulta {{notification_id}} está cerrada. ¡Gracias!"}
+    }
+    await apply_specs(database, merchant_spec(reminder_minutes=5, escalation_minutes=20, templates=own))
+    (merchant,) = await rows(database, Merchant)
+    assert (merchant.reminder_minutes, merchant.escalation_minutes) == (5, 20)
+    assert merchant.template_texts == own
+    assert await apply_specs(database, merchant_spec()) == ["merchant shop: changed"]
+    (merchant,) = await rows(database, Merchant)
+    assert (merchant.reminder_minutes, merchant.escalation_minutes, merchant.template_texts) == (15, 60, None)

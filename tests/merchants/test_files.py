@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from recado.campaigns.apply import read_file
 from recado.db.engine import Database
 from recado.db.migrate import migrate
 from recado.errors import ConfigurationError
-from recado.merchants.service import read_merchants
 from tests.support import BODEGA, ROOT
 
 HEAD = """\
@@ -23,6 +23,9 @@ merchants:
       - {kind: simulator, address: "+15550100"}
 """
 SECOND = HEAD.removeprefix("merchants:\n")
+CLOSED = '    templates: {{merchant_user_notification_closed: {{{0}: "{1}"}}}}\n'
+"""A merchant's own words, in a language, for a template whose only variable is notification_id."""
+
 BAD: dict[str, tuple[str | bytes, int, str]] = {
     "syntax": (HEAD + "    staff: [\n", 7, "expected the node content"),
     "tab": ("merchants:\n\t- name: x\n", 2, "cannot start any token"),
@@ -101,6 +104,17 @@ BAD: dict[str, tuple[str | bytes, int, str]] = {
     "a date that is none": (HEAD + "    bot_id: 2026-13-45\n", 6, "month must be in 1..12"),
     "a tag": (HEAD + "    bot_id: !!python/object/apply:os.system [ls]\n", 6, "could not determine a constructor"),
     "an unknown anchor": (HEAD + "    bot_id: *nobody\n", 6, "undefined alias"),
+    "an unknown template": (HEAD + "    templates: {hello: {es: Hola}}\n", 6, "no template 'hello'"),
+    "a template's language": (HEAD + CLOSED.format("de", "Die Frage {{notification_id}} ist zu."), 6, "not 'de'"),
+    "a template's variables": (HEAD + CLOSED.format("es", "La consulta {{question}} está cerrada."), 6, "variables"),
+    "a variable first": (HEAD + CLOSED.format("es", "{{notification_id}} está cerrada, gracias."), 6, "neither first"),
+    "too few words": (HEAD + CLOSED.format("es", "Fin de {{notification_id}}."), 6, "neither first"),
+    "a template too long": (HEAD + CLOSED.format("es", "x {{notification_id}} " + "y " * 600), 6, "too little"),
+    "an escalation before the reminder": (
+        HEAD + "    reminder_minutes: 30\n    escalation_minutes: 30\n",
+        7,
+        "must be more than reminder_minutes",
+    ),
     "contains itself": ("merchants: &a\n  - *a\n", 1, ""),
     "a deep nest": ("merchants: " + "[" * 5_000 + "]" * 5_000, 1, "nested too deeply"),
 }
@@ -112,7 +126,7 @@ def test_it_says_where_and_why(tmp_path: Path, name: str) -> None:
     file = tmp_path / "shop.yaml"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigurationError) as refused:
-        read_merchants(file)
+        read_file(file)
     first = str(refused.value).splitlines()[0]
     assert re.match(rf"{re.escape(str(file))}:{line}: .", first), first
     assert reason in str(refused.value)
@@ -122,7 +136,7 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
     file = tmp_path / "shop.yaml"
     file.write_text(HEAD + "    timezone: Nowhere\n    language: xyz\n    colour: red\n")
     with pytest.raises(ConfigurationError) as refused:
-        read_merchants(file)
+        read_file(file)
     assert [line.split(":")[1] for line in str(refused.value).splitlines()] == ["7", "6", "8"]
 
 
@@ -132,7 +146,7 @@ def test_secrets_are_not_in_the_message(tmp_path: Path, monkeypatch: pytest.Monk
     wrong = f'{{kind: twilio, address: "x", account_sid: AC{"0" * 32}, auth_token: "${{A_TOKEN}}"}}'
     file.write_text(HEAD.replace('{kind: simulator, address: "+15550100"}', wrong))
     with pytest.raises(ConfigurationError) as refused:
-        read_merchants(file)
+        read_file(file)
     assert "auth_token" in str(refused.value)
     assert "s3cr3t!" not in str(refused.value)
 
@@ -141,17 +155,17 @@ def test_variables_are_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("SHOP_NAME", "Bodega ${NOT_AGAIN}: {a}")
     file = tmp_path / "shop.yaml"
     file.write_text("\ufeff" + HEAD.replace("Bodega", '"La ${SHOP_NAME}"'))
-    assert read_merchants(file).merchants[0].name == "La Bodega ${NOT_AGAIN}: {a}"
+    assert read_file(file).merchants[0].name == "La Bodega ${NOT_AGAIN}: {a}"
 
 
 def test_numbers_are_normalised(tmp_path: Path) -> None:
     file = tmp_path / "shop.yaml"
     file.write_text(HEAD.replace("+15550100", "+51 900-000 001"))
-    assert read_merchants(file).merchants[0].channels[0].address == "+51900000001"
+    assert read_file(file).merchants[0].channels[0].address == "+51900000001"
 
 
 def test_the_example_is_good() -> None:
-    (merchant,) = read_merchants(BODEGA).merchants
+    (merchant,) = read_file(BODEGA).merchants
     assert [person.name for person in merchant.staff] == ["Rosa", "Luis"]
 
 
@@ -194,5 +208,7 @@ async def test_the_command_applies_all_or_nothing(tmp_path: Path) -> None:
 
     applied = recado(tmp_path, "apply", str(good))
     assert (applied.returncode, applied.stderr) == (0, "")
-    assert applied.stdout == "merchant bodega: created\nchannel simulator +15550100: created\n"
+    assert applied.stdout == (
+        "merchant bodega: created\nchannel simulator +15550100: created\nservice campaigns of bodega: 4 enabled\n"
+    )
     assert merchants_in(tmp_path) == ["bodega"]

@@ -128,3 +128,26 @@ def fill(
         _VARIABLE.sub(lambda match: variables[match[1]], text),
         buttons=BUTTONS.get(name, {}).get(chosen, ()),
     )
+
+
+def check_text(name: str, language: str, text: str) -> None:
+    """A merchant's own words for a template must be such that providers approve them and our values fit.
+
+    Raises ValueError, with the reason. The rules are WhatsApp's: no variable first or last, none side by side, and at
+    least `2 n + 1` words of text for `n` variables.
+    """
+    if name not in TEXTS:
+        raise ValueError(f"there is no template {name!r}; there are {', '.join(sorted(TEXTS))}")
+    if language not in TEXTS[name]:
+        raise ValueError(f"templates are in {', '.join(TEXTS[name])}, not {language!r}")
+    wanted = set(_VARIABLE.findall(TEXTS[name][language]))
+    found = _VARIABLE.findall(text)
+    if set(found) != wanted:
+        raise ValueError(f"{name} has the variables {', '.join(sorted(wanted))}, and this text {found or 'none'}")
+    pieces = [piece.strip(" .,;:!?¡¿\n") for piece in _VARIABLE.split(text)[::2]]
+    if not all(pieces):
+        raise ValueError("a variable may be neither first nor last, nor stand beside another")
+    if sum(len(piece.split()) for piece in pieces) < 2 * len(found) + 1:
+        raise ValueError(f"{len(found)} variables need at least {2 * len(found) + 1} words around them")
+    if len("".join(pieces)) > RENDERED_LIMIT // 2:
+        raise ValueError(f"the text leaves too little of WhatsApp's {RENDERED_LIMIT} characters for the values")

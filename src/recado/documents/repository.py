@@ -63,3 +63,11 @@ def search_words(text: str) -> list[str]:
     """The words of `text` worth looking for: without case and accents, each once, at most 24."""
     words = dict.fromkeys(word for word in _WORD.findall(fold(text)) if len(word) >= MIN_WORD)
     return list(words)[:MAX_WORDS]
+
+
+async def merchant_of(session: AsyncSession, document_id: int) -> int:
+    """Which merchant a document belongs to, for a caller who only has its id. Raises DocumentNotFound."""
+    found = await session.scalar(select(Document.merchant_id).where(Document.id == document_id))
+    if found is None:
+        raise DocumentNotFound(f"Document {document_id} not found")
+    return found

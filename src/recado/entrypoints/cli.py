@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from recado.agent.checkpoints import open_checkpoints
 from recado.bootstrap import EMBEDDED_QUEUE, GRACE_SECONDS, connect, make_services, open_worker
+from recado.campaigns.apply import apply_file, read_file
 from recado.clock import Clock
 from recado.db.engine import Database
 from recado.db.migrate import migrate as migrate_database
@@ -23,7 +24,6 @@ from recado.entrypoints.doctor import examine
 from recado.entrypoints.logs import configure_logs
 from recado.errors import ConfigurationError
 from recado.jobs.worker import run_worker
-from recado.merchants.service import apply_merchants, read_merchants
 from recado.settings import Settings, get_settings
 
 app = typer.Typer(
@@ -143,11 +143,11 @@ def apply(
     settings = _settings()
 
     async def run() -> None:
-        merchants = read_merchants(file)
+        merchants = read_file(file)
         database = Database(settings.database_url)
         await _check_schema(database)
         async with database.transaction() as session:
-            applied = await apply_merchants(session, Clock(), merchants)
+            applied = await apply_file(session, Clock(), merchants)
         await database.close()
         typer.echo("\n".join(applied.lines) or "nothing to change")
 

@@ -6,6 +6,7 @@ from recado.channels.simulator import SimulatorNetwork
 from recado.clock import Clock
 from recado.db.engine import Database
 from recado.jobs.nudges import Nudges
+from recado.notifications.functions import Notifications
 from recado.settings import Settings
 from recado.turns.intake import Intake
 
@@ -25,3 +26,5 @@ class HttpServices(Protocol):
     def network(self) -> SimulatorNetwork: ...
     @property
     def intake(self) -> Intake: ...
+    @property
+    def notifications(self) -> Notifications: ...

@@ -1,10 +1,19 @@
 """The format of `recado apply`: merchants as code."""
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self, cast
 from zoneinfo import available_timezones
 
 import phonenumbers
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 
 def e164(phone: str) -> str:
@@ -26,6 +35,10 @@ def _known_timezone(name: str) -> str:
 
 Phone = Annotated[str, AfterValidator(e164)]
 Text = Annotated[str, Field(min_length=1, max_length=20_000)]
+
+
+CheckTemplate = Callable[[str, str, str], None]
+"""Says of a template's name, language and text whether they go together. Raises ValueError."""
 
 
 class _Strict(BaseModel):
@@ -78,9 +91,28 @@ class MerchantSpec(_Strict):
     bot_id: str | None = None
     language: str = Field("es", pattern=r"^[a-z]{2}$")
     timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
+    reminder_minutes: int = Field(15, ge=1, le=1_440)
+    escalation_minutes: int = Field(60, ge=2, le=10_080)
+    templates: dict[str, dict[str, Annotated[str, AfterValidator(str.strip)]]] = {}
     channels: list[ChannelSpec] = Field(min_length=1)
     staff: list[StaffSpec] = []
     documents: list[DocumentSpec] = []
+
+    @field_validator("templates")
+    @classmethod
+    def _templates_fit(cls, templates: dict[str, dict[str, str]], info: ValidationInfo) -> dict[str, dict[str, str]]:
+        check = cast(CheckTemplate, info.context)
+        for name, texts in templates.items():
+            for language, text in texts.items():
+                check(name, language, text)
+        return templates
+
+    @field_validator("escalation_minutes")
+    @classmethod
+    def _after_reminding(cls, minutes: int, info: ValidationInfo) -> int:
+        if minutes <= info.data.get("reminder_minutes", 0):
+            raise ValueError("must be more than reminder_minutes")
+        return minutes
 
 
 class MerchantsFile(_Strict):

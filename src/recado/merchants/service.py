@@ -16,7 +16,7 @@ from yaml.constructor import ConstructorError
 from recado.clock import Clock
 from recado.db.models import ChannelAccount, Document, Merchant, MerchantUser
 from recado.errors import ConfigurationError
-from recado.merchants.schemas import DocumentSpec, MerchantsFile, MerchantSpec
+from recado.merchants.schemas import CheckTemplate, DocumentSpec, MerchantsFile, MerchantSpec
 from recado.text import fold
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -27,9 +27,10 @@ MAX_DEPTH = 20
 
 @dataclass
 class Applied:
-    """What an `apply` changed, one line each."""
+    """What an `apply` changed, one line each, and the merchants that the file names."""
 
     lines: list[str] = field(default_factory=list)
+    merchants: list[Merchant] = field(default_factory=list)
 
 
 class _Loader(yaml.SafeLoader):
@@ -49,11 +50,14 @@ class _Loader(yaml.SafeLoader):
             raise ConstructorError(None, None, str(error), node.start_mark) from error
 
 
-def read_merchants(path: Path) -> MerchantsFile:
-    """Read and check a YAML file. Raises ConfigurationError, each problem with its line and reason."""
+def read_merchants(path: Path, check_template: CheckTemplate) -> MerchantsFile:
+    """Read and check a YAML file; `check_template` knows which texts suit a template.
+
+    Raises ConfigurationError, each problem with its line and reason.
+    """
     root, data = _load(path)
     try:
-        return MerchantsFile.model_validate(_fill(data, root, (), path))
+        return MerchantsFile.model_validate(_fill(data, root, (), path), context=check_template)
     except ValidationError as error:
         problems = [
             f"{path}:{_line(root, found['loc'])}: {'.'.join(map(str, found['loc'])) or 'file'}: {found['msg']}"
@@ -128,6 +132,7 @@ async def apply_merchants(session: AsyncSession, clock: Clock, file: MerchantsFi
     applied = Applied()
     for spec in file.merchants:
         merchant = await _apply_merchant(session, clock, spec, applied)
+        applied.merchants.append(merchant)
         await _apply_channels(session, merchant, spec, applied)
         await _apply_staff(session, merchant, spec, applied)
         await _apply_documents(session, clock, merchant, spec.documents, applied)
@@ -142,7 +147,17 @@ def _update(row: object, values: dict[str, Any]) -> bool:
 
 
 async def _apply_merchant(session: AsyncSession, clock: Clock, spec: MerchantSpec, applied: Applied) -> Merchant:
-    values = spec.model_dump(include={"name", "local_id", "bot_id", "language", "timezone"})
+    values = spec.model_dump(
+        include={
+            "name",
+            "local_id",
+            "bot_id",
+            "language",
+            "timezone",
+            "reminder_minutes",
+            "escalation_minutes",
+        }
+    ) | {"template_texts": spec.templates or None}
     merchant = await session.scalar(select(Merchant).where(Merchant.sub_domain == spec.sub_domain))
     if merchant is None:
         merchant = Merchant(sub_domain=spec.sub_domain, created_at=clock.now(), **values)
