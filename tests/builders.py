@@ -207,7 +207,7 @@ class Shop:
             quoted_provider_message_id=quoting,
         )
         async with self.conversations() as service:
-            return (await service.receive(self.account, inbound, self.clock.now())).id
+            return (await service.receive(self.account, inbound, self.clock.now()))[0].id
 
     async def say(
         self, conversation_id: int, text: str | None, template: Template | None = None, key: str = "", **more: Any

@@ -54,6 +54,20 @@ def test_production_refuses_defaults_one_by_one() -> None:
     assert good.problems() == []
 
 
+def test_production_refuses_a_short_platform_key_and_takes_none() -> None:
+    good = {
+        "environment": "production",
+        "secret_key": "k" * 32,
+        "openai_api_key": "sk-x",
+        "public_base_url": "https://recado.example",
+    }
+    assert make(**good, api_key="").problems() == []
+    assert make(**good, api_key="k" * 32).problems() == []
+    (problem,) = make(**good, api_key="k" * 31).problems()
+    assert problem.startswith("API_KEY must have at least 32 characters")
+    assert make(api_key="short").problems() == []
+
+
 @pytest.mark.parametrize(
     "wrong", [{"turn_quiet_seconds": -1}, {"history_window": 0}, {"environment": "staging"}, {"log_level": "LOUD"}]
 )

@@ -23,7 +23,7 @@ def build(nodes: AnswerNodes) -> StateGraph[AnswerState, Any, AnswerGiven, Answe
 
     graph.add_edge(START, "validate")
     graph.add_edge("validate", "load")
-    graph.add_edge("load", "update_document")
+    graph.add_conditional_edges("load", nodes.by_work, {"update_document": "update_document", "end": END})
     graph.add_edge("update_document", "check_window")
     graph.add_conditional_edges("check_window", nodes.by_window, {"write_reply": "write_reply", "localise": "localise"})
     graph.add_edge("write_reply", "send_answer")

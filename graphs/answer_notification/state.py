@@ -14,15 +14,17 @@ class AnswerGiven(TypedDict, total=False):
     notification_id: int
     merchant_id: int
     answer: dict[str, Any]
+    context: AnswerContext | None
+    """What `load` reads, where whoever starts the run has read it already."""
 
 
 class AnswerState(AnswerGiven, total=False):
     """Given, then what the steps found and made."""
 
-    context: AnswerContext
     window_open: bool
-    text: str | None
-    template_answer: str
+    text: str
+    fragment: str | None
+    """Continues the sentence of the support template; None where the template can only announce the text."""
     prompt: str | None
-    conversation_id: int
+    """The prompt that produced `text`; None where it is the team's own words."""
     closed_conversation_ids: list[int]

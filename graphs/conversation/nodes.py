@@ -9,11 +9,22 @@ from graphs.conversation.state import ConversationState, ReplyDraft
 from recado.agent.models import Answer, Models, ToolCall
 from recado.clock import Clock
 from recado.db.engine import Database
+from recado.documents.knowledge import Knowledge
 from recado.errors import InvalidInput, ModelError
 from recado.notifications.tools import CUSTOMER_TOOLS, STAFF_TOOLS, ToolContext, ToolResult, Tools
+from recado.notifications.types import other_data_of, read_prefixed
 from recado.prompts import render
 from recado.text import clean_text
-from recado.turns.context import Given, load_context, open_by_phone
+from recado.turns.context import (
+    ASKED_FOR,
+    TAPPED,
+    Given,
+    heard_language,
+    is_silent,
+    load_context,
+    load_documents,
+    open_by_phone,
+)
 from recado.turns.service import apology
 
 MAX_FAILURES = 3
@@ -29,6 +40,7 @@ class ConversationNodes:
     database: Database
     clock: Clock
     models: Models
+    knowledge: Knowledge
     tools: Tools
     history_window: int
 
@@ -49,9 +61,12 @@ class ConversationNodes:
                 ids = await open_by_phone(session, self.clock, state["sub_domain"], state["phone"])
                 given = Given(*ids, text=state["text"])
                 loaded = await load_context(session, self.clock, given, window)
+        loaded["documents"] = await load_documents(self.knowledge, loaded)
         fresh: dict[str, Any] = {"exchange": [], "prompt": None, "failures": 0, "acted": False}
         fresh |= {"kept": [], "replies": [], "gave_up": False}
-        news = {"new_language": None, "new_summary": None, "new_summarised_through": None}
+        # What a tool is told goes before it.
+        heard = heard_language(loaded["incoming"])
+        news = {"new_language": heard, "new_summary": None, "new_summarised_through": None}
         return {**loaded, **fresh, **news, "run_key": run_key}
 
     async def customer_agent(self, state: ConversationState) -> dict[str, Any]:
@@ -126,8 +141,7 @@ class ConversationNodes:
         if not text:
             sorry = ReplyDraft(text=apology(state["language"]), prompt=None, other_data={})
             return {"replies": [*state["kept"], sorry], "gave_up": True}
-        other_data = {"asked_which": True} if state["answerable"] == [] and state["pending"] else {}
-        reply = ReplyDraft(text=text, prompt=state["prompt"], other_data=other_data)
+        reply = ReplyDraft(text=text, prompt=state["prompt"], other_data=_to_remember(state))
         return {"replies": [*state["kept"], reply]}
 
     async def summarise(self, state: ConversationState) -> dict[str, Any]:
@@ -152,8 +166,8 @@ class ConversationNodes:
     # Routers
 
     def who(self, state: ConversationState) -> Literal["customer_agent", "staff_agent", "silent"]:
-        """Nobody answers a reaction."""
-        if all(message["kind"] == "reaction" for message in state["incoming"]):
+        """Nobody answers a reaction, or the tap that shows an answer."""
+        if all(is_silent(message) for message in state["incoming"]):
             return "silent"
         return "staff_agent" if state["role"] == "staff" else "customer_agent"
 
@@ -179,9 +193,20 @@ class ConversationNodes:
 def _chat(prompt: str, state: ConversationState, window: int) -> list[dict[str, Any]]:
     said = [{"role": line["role"], "content": line["text"]} for line in state["history"][-window:]]
     for message in state["incoming"]:
+        if is_silent(message):
+            continue
         quoting = f"[quoting {message['quoted']}] " if message["quoted"] else ""
         said.append({"role": "user", "content": quoting + message["text"]})
     return [{"role": "system", "content": prompt}, *said, *map(_to_model, state["exchange"])]
+
+
+def _to_remember(state: ConversationState) -> dict[str, Any]:
+    """What a member of the staff has been asked, so that their next message is understood."""
+    target = state["target"]
+    if target is not None and target["because"] in {TAPPED, ASKED_FOR} and not state["acted"]:
+        [number] = read_prefixed(target["notification_id"])
+        return {"asked_for": target["notification_id"], **other_data_of(number)}
+    return {"asked_which": True} if state["answerable"] == [] and state["pending"] and target is None else {}
 
 
 def _to_model(message: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from graphs.answer_notification.nodes import AnswerNodes
 from graphs.conversation.nodes import ConversationNodes
 from graphs.request_notification.nodes import RequestNodes
 from recado.agent.checkpoints import SqliteCheckpoints, open_checkpoints
+from recado.agent.embeddings import make_embedder
 from recado.agent.graph import GraphAgent, run_or_resume
 from recado.agent.models import Models
 from recado.alerts.service import Alerts
@@ -25,6 +26,9 @@ from recado.channels.twilio import TwilioChannel
 from recado.clock import Clock
 from recado.conversations.outbox import Outbox
 from recado.db.engine import Database
+from recado.documents.jobs import embed_missing, has_missing
+from recado.documents.knowledge import Knowledge
+from recado.documents.vectors import Embedder
 from recado.jobs.nudges import Nudges
 from recado.jobs.worker import Handler, make_queue, make_worker
 from recado.notifications.functions import Notifications
@@ -51,6 +55,8 @@ class Services:
     alerts: Alerts
     nudges: Nudges
     models: Models
+    embedder: Embedder | None
+    knowledge: Knowledge
     network: SimulatorNetwork
     channels: dict[str, Channel]
     intake: Intake
@@ -59,11 +65,12 @@ class Services:
     def conversation_nodes(self) -> ConversationNodes:
         """The steps of the conversation graph on these services."""
         tools = Tools(self.database, self.clock, self.nudges)
-        return ConversationNodes(self.database, self.clock, self.models, tools, self.settings.history_window)
+        window = self.settings.history_window
+        return ConversationNodes(self.database, self.clock, self.models, self.knowledge, tools, window)
 
     def request_nodes(self) -> RequestNodes:
         """The steps of the graph that asks the staff."""
-        return RequestNodes(self.database, self.clock, self.nudges, self.alerts)
+        return RequestNodes(self.database, self.clock, self.models, self.nudges, self.alerts)
 
     def answer_nodes(self) -> AnswerNodes:
         """The steps of the graph that takes an answer back."""
@@ -76,6 +83,7 @@ def make_services(settings: Settings, *, in_place: bool = True) -> Services:
     clock = Clock()
     alerts = Alerts()
     nudges = Nudges(make_queue(settings.queue_url))
+    embedder = make_embedder(settings)
 
     async def on_withdrawn(reason: str) -> None:
         await alerts.send("model withdrawn", reason)
@@ -91,6 +99,8 @@ def make_services(settings: Settings, *, in_place: bool = True) -> Services:
         alerts=alerts,
         nudges=nudges,
         models=Models(settings, on_withdrawn),
+        embedder=embedder,
+        knowledge=Knowledge(database, embedder),
         network=network,
         channels={"simulator": SimulatorChannel(network), "twilio": twilio},
         intake=intake,
@@ -140,6 +150,7 @@ def make_handlers(services: Services, checkpoints: SqliteCheckpoints) -> dict[st
         services.database,
         services.clock,
         services.alerts,
+        services.nudges,
         _runner(request_graph.build(services.request_nodes()).compile(checkpointer=checkpoints), checkpoints),
         _runner(answer_graph.build(services.answer_nodes()).compile(checkpointer=checkpoints), checkpoints),
     )
@@ -147,6 +158,12 @@ def make_handlers(services: Services, checkpoints: SqliteCheckpoints) -> dict[st
     async def run_sweep(*, at_start: bool = False) -> None:
         await services.network.load_clock()
         await sweep(services.database, services.clock, services.nudges, at_start=at_start)
+        if services.embedder is not None and await has_missing(services.database, services.embedder):
+            await services.nudges.embed()
+
+    async def embed() -> None:
+        if services.embedder is not None:
+            await embed_missing(services.database, services.embedder)
 
     return {
         "ingest": ingest.run,
@@ -154,6 +171,8 @@ def make_handlers(services: Services, checkpoints: SqliteCheckpoints) -> dict[st
         "deliver": outbox.deliver,
         "request_notification_job": notifications.request,
         "answer_notification_job": notifications.answer,
+        "follow_up": notifications.follow_up,
+        "embed": embed,
         "sweep": run_sweep,
     }
 

@@ -3,21 +3,29 @@
 RecadoError
 ├── ConfigurationError          settings or a YAML file are wrong; the message names the remedy
 ├── NotFound                    something named by id does not exist for this merchant
+│   ├── ApiKeyNotFound
+│   ├── CampaignNotFound
 │   ├── ConversationNotFound
 │   ├── DocumentNotFound
+│   ├── MerchantNotFound
+│   ├── MerchantUserNotFound
 │   └── NotificationNotFound
+│       └── ForeignNotification  it is another merchant's; to the outside it does not exist
 ├── InvalidInput                what a person, a provider or a model gave cannot be used
 │   ├── UnknownNotificationType
 │   ├── MissingField
 │   ├── InvalidAnswer
 │   └── MalformedEvent
 ├── AlreadyAnswered             somebody else answered this notification first
+├── AlreadyThere                what would be created exists
+├── Unauthenticated             a request to the REST API carries no key that is known
 ├── WrongPerson                 the verified sender may not do this
 ├── ModelError                  the language model gave nothing usable, or could not be reached
 └── SendError                   a provider did not take a message
     ├── Retryable               timeouts, 429, 5xx: try again later
     └── Permanent               trying again cannot help
         ├── WindowClosed        free text outside WhatsApp's 24 hours
+        ├── TemplateRefused     the provider does not know or has not approved this template
         └── OptedOut            the person does not want messages
 """
 
@@ -37,6 +45,14 @@ class NotFound(RecadoError):
     """Something named by id does not exist for this merchant."""
 
 
+class ApiKeyNotFound(NotFound):
+    """No such API key."""
+
+
+class CampaignNotFound(NotFound):
+    """No such campaign."""
+
+
 class ConversationNotFound(NotFound):
     """No such conversation."""
 
@@ -45,12 +61,28 @@ class DocumentNotFound(NotFound):
     """No such document."""
 
 
+class MerchantNotFound(NotFound):
+    """No such merchant."""
+
+
+class MerchantUserNotFound(NotFound):
+    """No such member of the staff."""
+
+
 class NotificationNotFound(NotFound):
     """No such notification."""
 
 
+class ForeignNotification(NotificationNotFound):
+    """It belongs to another merchant. To whoever asks, it does not exist; the operator must hear of it."""
+
+
 class InvalidInput(RecadoError):
-    """What a person, a provider or a model gave cannot be used."""
+    """What a person, a provider or a model gave cannot be used. `field` names what is wrong, where one thing is."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class UnknownNotificationType(InvalidInput):
@@ -61,8 +93,7 @@ class MissingField(InvalidInput):
     """A field that the notification type requires is absent or empty."""
 
     def __init__(self, field: str) -> None:
-        super().__init__(f"Missing required field: {field}")
-        self.field = field
+        super().__init__(f"Missing required field: {field}", field)
 
 
 class InvalidAnswer(InvalidInput):
@@ -75,6 +106,14 @@ class MalformedEvent(InvalidInput):
 
 class AlreadyAnswered(RecadoError):
     """Somebody else answered this notification first."""
+
+
+class AlreadyThere(RecadoError):
+    """What would be created exists."""
+
+
+class Unauthenticated(RecadoError):
+    """A request to the REST API carries no key that is known."""
 
 
 class WrongPerson(RecadoError):
@@ -107,6 +146,10 @@ class Permanent(SendError):
 
 class WindowClosed(Permanent):
     """Free text outside WhatsApp's 24 hours."""
+
+
+class TemplateRefused(Permanent):
+    """The provider does not know, or has not approved, this template."""
 
 
 class OptedOut(Permanent):

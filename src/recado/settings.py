@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEVELOPMENT_SECRET = "recado-development-secret"  # noqa: S105 - production refuses it
+SHORTEST_API_KEY = 32
 
 
 class Settings(BaseSettings):
@@ -25,6 +26,7 @@ class Settings(BaseSettings):
     chat_model: str = "gpt-4.1"
     classifier_model: str = "gpt-4.1"
     localizer_model: str = "gpt-4.1-mini"
+    embedding_model: str = "text-embedding-3-small"
     model_timeout_seconds: float = Field(default=30.0, gt=0)
     model_retries: int = Field(default=2, ge=0)
 
@@ -33,6 +35,7 @@ class Settings(BaseSettings):
     provider_timeout_seconds: float = Field(default=15.0, gt=0)
 
     secret_key: str = DEVELOPMENT_SECRET
+    api_key: str = ""
 
     turn_quiet_seconds: float = Field(default=1.0, ge=0)
     history_window: int = Field(default=30, ge=4)
@@ -60,6 +63,11 @@ class Settings(BaseSettings):
         if self.secret_key == DEVELOPMENT_SECRET or len(self.secret_key) < 32:
             found.append(
                 "SECRET_KEY must be your own in production, at least 32 characters; make one with: openssl rand -hex 32"
+            )
+        if self.api_key and len(self.api_key) < SHORTEST_API_KEY:
+            found.append(
+                f"API_KEY must have at least {SHORTEST_API_KEY} characters in production; make one with: "
+                "openssl rand -hex 32, or leave it empty to turn the platform's access off"
             )
         if self.model_provider == "demo":
             found.append("the demo model cannot serve in production; set OPENAI_API_KEY")

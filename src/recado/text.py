@@ -4,6 +4,12 @@ import re
 import unicodedata
 
 MAX_MESSAGE_CHARACTERS = 20_000
+UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\ufffe\uffff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Characters that show nothing by themselves (Unicode's default ignorable ones, and blanks that are no white space)."""
+_WORD = re.compile(r"[^\W_]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?…。？！؟])\s+|\n+")
 
 
@@ -18,6 +24,14 @@ def clean_text(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(kept))[:MAX_MESSAGE_CHARACTERS]
 
 
+def is_blank(text: str) -> bool:
+    """Whether nothing of `text` can be seen: spaces, control characters, joiners, marks without a letter."""
+    return not any(
+        unicodedata.category(c)[0] not in "ZM" and unicodedata.category(c) not in {"Cc", "Cf", "Cs"}
+        for c in UNSEEN.sub("", text)
+    )
+
+
 def shorten(text: str, limit: int) -> str:
     """`text`, cut to `limit` characters with an ellipsis where it was longer."""
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
@@ -27,6 +41,21 @@ def fold(text: str) -> str:
     """`text` for comparing: without case and accents."""
     decomposed = unicodedata.normalize("NFD", text.casefold())
     return "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
+
+
+def words(text: str) -> list[str]:
+    """The words of `text`, letters and digits only, without case and accents."""
+    return _WORD.findall(fold(text))
+
+
+def searchable(*texts: str) -> str:
+    """`texts` as the database searches them: their words, with one space between any two."""
+    return " ".join(words("\n".join(texts)))
+
+
+def comparable(text: str) -> str:
+    """`text` for telling whether two are the same: without case, accents and extra spaces."""
+    return " ".join(fold(text).split())
 
 
 def mask_phone(phone: str | None) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage
 
-from recado.agent.demo import PHRASES, DemoChatModel, detect_language
+from recado.agent.demo import DemoChatModel
+from recado.agent.demo_phrases import PHRASES
 from recado.notifications.schemas import LocalizedResponse
 from recado.prompts import render
 
@@ -29,20 +30,6 @@ def staff(*texts: str, pending: list[dict[str, Any]] = PENDING, target: str | No
         "staff", merchant="Bodega", language="es", person_name="Rosa", pending=pending, target=about, summary=""
     )
     return DemoChatModel(task="staff").invoke([("system", prompt.text), *(("user", text) for text in texts)])
-
-
-@pytest.mark.parametrize(
-    ("text", "language"),
-    [
-        ("¿Tienen talla 44?", "es"),
-        ("Do you have this in size 44?", "en"),
-        ("Vocês têm o tamanho 44? Não achei", "pt"),
-        ("Est-ce que vous avez la taille 44 ?", "fr"),
-        ("👍", None),
-    ],
-)
-def test_languages(text: str, language: str | None) -> None:
-    assert detect_language(text) == language
 
 
 def test_every_language_has_every_phrase() -> None:

@@ -3,8 +3,9 @@
 from sqlalchemy import update
 
 from recado.channels.base import StatusUpdate
-from recado.conversations.outbox import Outbox, apply_status
+from recado.conversations.outbox import Outbox
 from recado.conversations.repository import ConversationRepository, conversations_with_due_deliveries
+from recado.conversations.statuses import apply_status
 from recado.db.models import Delivery
 from tests.builders import AlertLog, Line, Shop
 

@@ -9,6 +9,8 @@ from langgraph.graph import END, START, StateGraph
 from recado.agent.checkpoints import SqliteCheckpoints, open_checkpoints
 from recado.agent.graph import run_or_resume
 from recado.db.engine import Database
+from recado.jobs.nudges import Nudges
+from recado.jobs.worker import make_queue
 from recado.notifications.jobs import NotificationJobs
 from recado.notifications.service import NotificationService
 from tests.builders import LUIS, ROSA, AlertLog, Shop, make_shop
@@ -145,7 +147,7 @@ async def test_a_late_nudge_does_not_run_again_what_is_done(shop: Shop) -> None:
                 await service.accept(notification_id, {"answer": "Sí"}, "key of Rosa", None)
                 await service.finish(notification_id)
 
-    jobs = NotificationJobs(shop.database, shop.clock, AlertLog(), run, run)
+    jobs = NotificationJobs(shop.database, shop.clock, AlertLog(), Nudges(make_queue("memory://")), run, run)
     for _ in range(2):
         await jobs.request(notification_id, shop.merchant_id)
     for _ in range(2):

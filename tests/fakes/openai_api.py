@@ -1,4 +1,4 @@
-"""A local OpenAI: `POST /v1/chat/completions` and `GET /v1/models`, as langchain-openai calls them.
+"""A local OpenAI: `POST /v1/chat/completions` and `/v1/embeddings`, `GET /v1/models`, as langchain-openai calls them.
 
 In a test: `with running(OpenAIFake([rule, ...])) as fake`, then `ChatOpenAI(base_url=fake.base_url,
 api_key="x", http_async_client=httpx2.AsyncClient())`. The own client matters: without one langchain-openai
@@ -8,7 +8,9 @@ As a process: `python -m tests.fakes.openai_api --port N --log FILE [--script FI
 
 `POST /_script` takes a list of rules (see `openai_rules`), or an object with any of: `rules`, `append` (true:
 keep the earlier rules), `withdrawn` (models that answer 404), `api_keys` (others answer 401; without: any key
-will do).
+will do), `topics` (lists of words: texts with words of the same list are near to each other), `embedding` (how
+requests for embeddings misbehave: what a rule's reply may hold of `error`, `latency`, `hold`, `hang`, `cut`, `raw`; and
+`refuses`: texts that hold this are answered 400).
 """
 
 import argparse
@@ -22,6 +24,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from tests.fakes.openai_embeddings import embeddings, embeddings_refusal
 from tests.fakes.openai_rules import Brain, ScriptedBrain, schema_of, tool_names
 from tests.fakes.openai_wire import chunks, completion, error_answer, refusal_of
 from tests.fakes.recorder import JsonObject
@@ -38,6 +41,8 @@ class OpenAIFake(Fake):
         self.brain: Brain = brain if callable(brain) else ScriptedBrain(brain)
         self.withdrawn: set[str] = set()
         self.api_keys: set[str] = set()
+        self.topics: list[list[str]] = []
+        self.embedding: JsonObject = {}
 
     @property
     def base_url(self) -> str:
@@ -51,9 +56,13 @@ class OpenAIFake(Fake):
         """The recorded requests for completions, oldest first; the request body is in `body`."""
         return self.requests.entries("chat")
 
+    def embedded(self) -> list[list[str]]:
+        """The texts of each request for embeddings, oldest first."""
+        return [entry["body"]["input"] for entry in self.requests.entries("embeddings")]
+
     def apply_script(self, script: Any) -> None:
         given: JsonObject = {"rules": script} if isinstance(script, list) else script
-        unknown = set(given) - {"rules", "append", "withdrawn", "api_keys"}
+        unknown = set(given) - {"rules", "append", "withdrawn", "api_keys", "topics", "embedding"}
         if unknown:
             raise ValueError(f"unknown words in script: {sorted(unknown)}")
         if "rules" in given:
@@ -64,14 +73,18 @@ class OpenAIFake(Fake):
                 self.brain = fresh
         self.withdrawn = set(given.get("withdrawn", self.withdrawn))
         self.api_keys = set(given.get("api_keys", self.api_keys))
+        self.topics = given.get("topics", self.topics)
+        self.embedding = given.get("embedding", self.embedding)
 
     def reset(self) -> None:
         super().reset()
         self.brain, self.withdrawn, self.api_keys = ScriptedBrain(), set(), set()
+        self.topics, self.embedding = [], {}
 
     def routes(self) -> list[Route]:
         return [
             Route("/v1/chat/completions", self._completions, methods=["POST"]),
+            Route("/v1/embeddings", self._embeddings, methods=["POST"]),
             Route("/v1/models", self._models, methods=["GET"]),
             Route("/v1/models/{model}", self._model, methods=["GET"]),
         ]
@@ -92,6 +105,22 @@ class OpenAIFake(Fake):
         if not await self.pause(reply):
             return CutResponse()
         return _answer(body, reply)
+
+    async def _embeddings(self, request: Request) -> Response:
+        body = await request.json()
+        reply = self.embedding
+        if not self._authorised(request):
+            reply = {"error": "invalid_api_key"}
+        elif body.get("model") in self.withdrawn:
+            reply = {"error": "model_deprecated"}
+        elif refused := embeddings_refusal(body, reply.get("refuses", "")):
+            reply = {"error": refused}
+        self.record(request, "embeddings", body, _summary(reply))
+        if not await self.pause(reply):
+            return CutResponse()
+        if reply.get("error") or "raw" in reply or reply.get("cut"):
+            return _answer(body, reply)
+        return JSONResponse(embeddings(body, self.topics), headers=_headers())
 
     def _decide(self, request: Request, body: JsonObject) -> JsonObject:
         """Key, model and shape are checked before the brain is asked."""

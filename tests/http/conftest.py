@@ -1,4 +1,4 @@
-"""A browser, a page, and a watch over what it must not do."""
+"""The REST API over ASGI; and a browser, a page, and a watch over what it must not do."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,7 +11,15 @@ from playwright.async_api import (
     expect,
 )
 
+from recado.db.engine import Database
+from tests.http.counter import Counter, open_counter
 from tests.http.page import ARGS, CHROMIUM, Watch
+
+
+@pytest.fixture
+async def counter(database: Database) -> AsyncIterator[Counter]:
+    async with open_counter(database) as counter:
+        yield counter
 
 
 @pytest.fixture

@@ -38,8 +38,8 @@ class Staffroom:
         async with self.service() as service:
             asked = await service.announce(notification_id, "instruction")
         async with self.service() as service:
-            await service.remember_recipients(notification_id, asked[0])
-        return asked
+            await service.remember_recipients(notification_id, asked.contact_ids)
+        return asked.contact_ids, asked.conversation_ids
 
     async def accept(
         self, notification_id: int, answer: Any = "Sí", key: str = "a", by: int | None = None

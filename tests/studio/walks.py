@@ -82,7 +82,7 @@ async def prepare(url: str) -> Seed:
         assert account is not None
         conversations = ConversationService(session, account.merchant_id, clock)
         hello = InboundMessage("in-1", ANA, ANA, "Ana", "text", QUESTION)
-        ana = await conversations.receive(account, hello, clock.now())
+        ana, _ = await conversations.receive(account, hello, clock.now())
         _, ben = await conversations.open(account, BEN, BEN, "Ben")
         _, cat = await conversations.open(account, CAT, CAT, "Cat")
         notifications = NotificationService(session, account.merchant_id, clock)

@@ -6,7 +6,7 @@ tool calls, structured output.
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -18,20 +18,13 @@ from langchain_core.runnables import Runnable, RunnableLambda
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
+from recado.agent.demo_phrases import PHRASES
+from recado.agent.demo_words import WORD, ask_the_same, content_words, needs_help, user_type_for
+from recado.language import detect_language
 from recado.text import fold, shorten
 
-_WORD = re.compile(r"\w+")
+_USER_TYPE = re.compile(r"^User type: (.+)\nType description: (.*)$", re.MULTILINE)
 _NOTIFICATION = re.compile(r"\bNOTIF[_\s-]?(\d{1,9})\b", re.IGNORECASE)
-_STOP_WORDS = {
-    "es": "el la los las de que y en un una es por para con su al lo del se me hay hacen tienen esta este cual son "
-    "donde cuando como puedo quiero hola ustedes mi muy",
-    "en": "the a an of and in is to for with it do you have are this that what where when how can i my does your on be",
-    "pt": "o a os as de que e em um uma para com nao por se ao do da voces tem esta este qual onde quando como posso "
-    "quero ola meu minha sao fazem",
-    "fr": "le la les de que et en un une est pour avec ce vous avez du des dans au je mon ma quel quelle ou quand "
-    "comment puis bonjour faites sont",
-}
-_WORDS_OF = {language: frozenset(words.split()) for language, words in _STOP_WORDS.items()}
 _GREETINGS = frozenset(
     [
         "hola",
@@ -67,61 +60,6 @@ _THANKS = frozenset(
         "listo",
     ]
 )
-
-PHRASES = {
-    "es": {
-        "greet": "¡Hola! Soy el asistente de la tienda. ¿En qué te ayudo?",
-        "thanks": "¡Con gusto! Aquí estoy si necesitas algo más.",
-        "media": "Todavía no puedo ver imágenes, audios ni archivos. ¿Me lo cuentas con palabras?",
-        "ask": "¡Buena pregunta! Se la paso al equipo y te aviso en cuanto respondan.",
-        "answer": "El equipo me confirma: {answer}",
-        "done": "Gracias, ya se lo llevo al cliente.",
-        "which": "¿A cuál consulta respondes? {items}",
-        "none": "No hay consultas pendientes. Te escribo cuando un cliente necesite algo.",
-        "open": "Pendientes: {items}",
-        "closed": "Esa consulta ya fue respondida y está cerrada.",
-        "wait": "De acuerdo, la consulta sigue abierta hasta que me des la respuesta.",
-    },
-    "en": {
-        "greet": "Hello! I am the shop's assistant. How can I help?",
-        "thanks": "You are welcome! I am here if you need anything else.",
-        "media": "I cannot see images, audio or files yet. Could you tell me in words?",
-        "ask": "Good question! I am asking the team and will tell you as soon as they answer.",
-        "answer": "The team tells me: {answer}",
-        "done": "Thank you, I am taking it to the customer.",
-        "which": "Which question is this about? {items}",
-        "none": "Nothing is open. I will write when a customer needs something.",
-        "open": "Open: {items}",
-        "closed": "That question has been answered and is closed.",
-        "wait": "Alright, the question stays open until you give me the answer.",
-    },
-    "pt": {
-        "greet": "Olá! Sou o assistente da loja. Como posso ajudar?",
-        "thanks": "De nada! Estou aqui se precisar de algo mais.",
-        "media": "Ainda não consigo ver imagens, áudios nem arquivos. Pode me contar em palavras?",
-        "ask": "Boa pergunta! Vou perguntar à equipe e aviso assim que responderem.",
-        "answer": "A equipe me confirma: {answer}",
-        "done": "Obrigado, já levo ao cliente.",
-        "which": "Qual pergunta você está respondendo? {items}",
-        "none": "Não há perguntas pendentes. Escrevo quando um cliente precisar de algo.",
-        "open": "Pendentes: {items}",
-        "closed": "Essa pergunta já foi respondida e está encerrada.",
-        "wait": "Certo, a pergunta fica aberta até você me dar a resposta.",
-    },
-    "fr": {
-        "greet": "Bonjour ! Je suis l’assistant de la boutique. Comment puis-je aider ?",
-        "thanks": "Avec plaisir ! Je suis là si besoin.",
-        "media": "Je ne vois pas encore les images, les audios ni les fichiers. Pouvez-vous me le dire avec des mots ?",
-        "ask": "Bonne question ! Je demande à l’équipe et je vous dis dès qu’elle répond.",
-        "answer": "L’équipe me confirme : {answer}",
-        "done": "Merci, je le transmets au client.",
-        "which": "À quelle question répondez-vous ? {items}",
-        "none": "Rien en attente. J’écris dès qu’un client a besoin de quelque chose.",
-        "open": "En attente : {items}",
-        "closed": "Cette question a déjà reçu sa réponse et est close.",
-        "wait": "D’accord, la question reste ouverte jusqu’à votre réponse.",
-    },
-}
 
 
 class DemoChatModel(BaseChatModel):
@@ -161,10 +99,7 @@ class DemoChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        rule = {"customer": _customer, "staff": _staff, "reply": _reply, "localise": _localise}.get(
-            self.task, _summarise
-        )
-        return ChatResult(generations=[ChatGeneration(message=rule(_Chat(messages)))])
+        return ChatResult(generations=[ChatGeneration(message=_RULES[self.task](_Chat(messages)))])
 
 
 class _Chat:
@@ -187,29 +122,11 @@ class _Chat:
         return AIMessage(phrases[name].format(**values))
 
 
-def detect_language(text: str) -> str | None:
-    """es, en, pt or fr by their commonest words; None where the text does not tell."""
-    words = _WORD.findall(fold(text))
-    scores = {language: sum(word in known for word in words) for language, known in _WORDS_OF.items()}
-    if any(mark in text for mark in "¿¡ñ"):
-        scores["es"] += 2
-    if any(mark in text for mark in "ãõ"):
-        scores["pt"] += 2
-    best = max(scores, key=lambda language: scores[language])
-    return best if scores[best] > 0 else None
-
-
-def _content_words(text: str) -> set[str]:
-    ignored = frozenset().union(*_WORDS_OF.values())
-    # A plural and its singular count as one word.
-    return {word.rstrip("s") for word in _WORD.findall(fold(text)) if len(word) > 2 and word not in ignored}
-
-
 def _best_document(question: str, documents: list[dict[str, str]]) -> dict[str, str] | None:
-    asked = _content_words(question)
+    asked = content_words(question)
     best, best_share = None, 0.0
     for document in documents:
-        known = _content_words(document["title"])
+        known = content_words(document["title"])
         share = len(asked & known) / max(len(asked), len(known), 1)
         if share > best_share:
             best, best_share = document, share
@@ -220,8 +137,12 @@ def _call(name: str, **args: Any) -> AIMessage:
     return AIMessage("", tool_calls=[{"name": name, "args": args, "id": f"demo-{name}", "type": "tool_call"}])
 
 
+def _json(**values: Any) -> AIMessage:
+    return AIMessage(json.dumps(values, ensure_ascii=False))
+
+
 def _customer(chat: _Chat) -> AIMessage:
-    words = {word for word in _WORD.findall(fold(chat.last))}
+    words = {word for word in WORD.findall(fold(chat.last))}
     if (not words and chat.last) or chat.last.startswith("["):
         return chat.phrase("media" if chat.last.startswith("[") else "greet")
     document = _best_document(chat.last, chat.section("Documents") or [])
@@ -231,34 +152,54 @@ def _customer(chat: _Chat) -> AIMessage:
         return chat.phrase("thanks")
     if words & _GREETINGS and "?" not in chat.last and len(words) < 5:
         return chat.phrase("greet")
+    said = shorten(chat.last.strip(), 2_000)
+    if needs_help(chat.last):
+        message = str(chat.phrase("help").text)
+        return _call("request_support", reason=said, language=chat.language, message_to_customer=message)
     message = str(chat.phrase("ask").text)
-    question = shorten(chat.last.strip(), 2_000)
-    return _call("request_notification", question=question, language=chat.language, message_to_customer=message)
+    return _call("request_notification", question=said, language=chat.language, message_to_customer=message)
+
+
+def _classify(chat: _Chat) -> AIMessage:
+    chosen = user_type_for(str(chat.section("Support request")), _USER_TYPE.findall(chat.prompt))
+    return _json(target_user_type=chosen, support_request_type=chosen and chosen.replace("_", " ").capitalize())
+
+
+def _same_question(chat: _Chat) -> AIMessage:
+    asked = str(chat.section("Question"))
+    opened = chat.section("Open questions") or []
+    same = [found["notification_id"] for found in opened if ask_the_same(asked, found["question"])]
+    return _json(notification_id=same[0] if same else None)
 
 
 def _staff(chat: _Chat) -> AIMessage:
     pending = chat.section("Open notifications") or []
-    target = (chat.section("Which one this message is about") or {}).get("notification_id")
-    if "answered already" in chat.tool_problem:
+    about = chat.section("Which one this message is about") or {}
+    target = about.get("notification_id")
+    if "answered already" in chat.tool_problem or "closed" in about.get("because", ""):
         return chat.phrase("closed")
     if target is None and not pending:
         return chat.phrase("none")
     items = " · ".join(f"{found['notification_id']}: {found['question']}" for found in pending)
     said = re.sub(r"^\[[^\]]*\]\s*", "", chat.last)
     answer = _NOTIFICATION.sub("", said).lstrip(" :,.-\n").rstrip()
-    if _WORD.findall(fold(said)) in (["pendientes"], ["pendente"], ["open"], ["list"], ["lista"]):
+    if WORD.findall(fold(said)) in (["pendientes"], ["pendente"], ["open"], ["list"], ["lista"]):
         return chat.phrase("open", items=items)
     if target is None or chat.tool_problem:
         return chat.phrase("which", items=items)
+    meant = next((found for found in pending if found["notification_id"] == target), {})
+    if about["because"].startswith("tapped"):
+        return chat.phrase("give", item=f"{target} («{meant.get('question', '')}»)")
     if not answer and len(chat.people) > 1:  # only an id: the answer is what was said before we asked which
         answer = re.sub(r"^\[[^\]]*\]\s*", "", chat.people[-2])
-    if not answer or set(_WORD.findall(fold(answer))) <= _THANKS | _GREETINGS:
+    if not answer or set(WORD.findall(fold(answer))) <= _THANKS | _GREETINGS:
         return chat.phrase("wait")
     confirmation = str(chat.phrase("done").text)
+    [field, *_] = meant.get("answer_schema", {}).get("required") or ["answer"]
     return _call(
         "answer_notification",
         notification_id=target,
-        answer_json=json.dumps({"answer": answer}, ensure_ascii=False),
+        answer_json=json.dumps({field: answer}, ensure_ascii=False),
         message_to_staff=confirmation,
     )
 
@@ -274,11 +215,25 @@ def _reply(chat: _Chat) -> AIMessage:
 
 
 def _localise(chat: _Chat) -> AIMessage:
+    chat.language = _stated_language(chat)
     answer = str(chat.section("The team's answer")).strip()
     fragment = answer[:1].lower() + answer[1:].rstrip(".")
-    return AIMessage(json.dumps({"continuation_fragment": fragment, "full_sentence": answer}, ensure_ascii=False))
+    if chat.section("Request") is not None:  # after "has reviewed your request and"
+        fragment = str(chat.phrase("says", answer=fragment).text)
+    return _json(continuation_fragment=fragment, full_sentence=answer)
 
 
 def _summarise(chat: _Chat) -> AIMessage:
     said = chat.section("Messages since") or []
     return AIMessage(shorten(" / ".join(f"{line['role']}: {shorten(line['text'], 60)}" for line in said), 600))
+
+
+_RULES: Mapping[str, Callable[[_Chat], AIMessage]] = {
+    "customer": _customer,
+    "staff": _staff,
+    "classify": _classify,
+    "same_question": _same_question,
+    "reply": _reply,
+    "localise": _localise,
+    "summarise": _summarise,
+}

@@ -23,6 +23,9 @@ Message = Mapping[str, Any]
 BACKOFF_SECONDS = 20.0
 """What the client may spend between its attempts, a `Retry-After` included."""
 
+MAX_TOKENS: Mapping[str, int] = {"classify": 100, "same_question": 100}
+"""The most that a task's answer may take. What does not fit is no answer."""
+
 Schema = TypeVar("Schema", bound=BaseModel)
 
 INVALID_ARGUMENTS = "__invalid__"
@@ -116,6 +119,7 @@ class Models:
             "localise": settings.localizer_model,
             "summarise": settings.localizer_model,
             "classify": settings.classifier_model,
+            "same_question": settings.classifier_model,
         }.get(task, settings.chat_model)
         names = [name.strip() for name in chosen.split(",") if name.strip()]
         return [name for name in names if name not in self._withdrawn]
@@ -136,6 +140,7 @@ class Models:
             base_url=settings.openai_base_url or None,
             timeout=settings.model_timeout_seconds,
             max_retries=settings.model_retries,
+            max_completion_tokens=MAX_TOKENS.get(task),
         )
 
 

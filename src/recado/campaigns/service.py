@@ -29,14 +29,16 @@ DEFAULT_CAMPAIGNS = (
 class Send:
     """What one send of a campaign says. `key` makes sending it again harmless.
 
-    `text` goes instead of the template while a recipient's window is open; without it, the template's own words do.
-    `instruction` is left for the agent in each recipient's conversation.
+    `text` goes instead of the template while a recipient's window is open; without it, the template's own words do,
+    followed by `whole` where the template had to cut that. `buttons` go with them, by language. `instruction` is left
+    for the agent in each recipient's conversation.
     """
 
     key: str
     values: Mapping[str, str]
     text: str | None = None
-    buttons: Sequence[dict[str, str]] = ()
+    whole: str = ""
+    buttons: Mapping[str, Sequence[dict[str, str]]] = field(default_factory=dict)
     instruction: str | None = None
     other_data: Mapping[str, Any] = field(default_factory=dict)
     prompt: str | None = None
@@ -74,15 +76,15 @@ class CampaignService:
 
     async def send_service_campaign_messages(
         self, name: str, merchant: Merchant, recipients: Sequence[tuple[Contact, Conversation]], send: Send
-    ) -> list[CampaignLead]:
+    ) -> list[CampaignLead] | None:
         """Send a campaign to people, each in their language. Returns a lead for each who had not been sent it yet.
 
-        Empty, with a warning in the log, when the merchant has no such campaign or has disabled it.
+        None, with a warning in the log, when the merchant has no such campaign or has disabled it.
         """
         campaign = await self._campaigns.by_name(name)
         if campaign is None or not campaign.enabled:
             log.warning("no campaign configured", merchant_id=self._merchant_id, campaign=name)
-            return []
+            return None
         other_data = {"campaign_id": campaign.id, **send.other_data}
         leads = []
         for contact, conversation in recipients:
@@ -96,9 +98,9 @@ class CampaignService:
                 contact,
                 Reply(
                     key=f"{send.key}:{contact.id}",
-                    text=send.text or template.text,
+                    text=send.text or _with_whole(template.text, send.whole),
                     template=template,
-                    buttons=send.buttons,
+                    buttons=send.buttons.get(template.language, ()),
                     other_data=other_data,
                     prompt=send.prompt,
                 ),
@@ -122,3 +124,7 @@ class CampaignService:
             variables=dict(template.variables),
             created_at=self._clock.now(),
         )
+
+
+def _with_whole(text: str, whole: str) -> str:
+    return text if whole in text else f"{text}\n\n{whole}"

@@ -6,11 +6,16 @@ WhatsApp refuses such templates.
 """
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 
 from recado.channels.base import Template
 from recado.errors import InvalidInput
-from recado.text import shorten
+from recado.text import UNSEEN, is_blank
+
+OwnTexts = Mapping[str, Mapping[str, str]]
+"""A merchant's own words for templates: {template name: {language: text}}."""
 
 QUESTION_REQUEST = "merchant_user_question_request"
 QUESTION_ANSWER = "merchant_user_question_answer"
@@ -86,11 +91,31 @@ BUTTONS: Mapping[str, Mapping[str, tuple[dict[str, str], ...]]] = {
 }
 """Quick replies that are approved with a template. Their ids are what a tap brings back."""
 
+ANSWER_BUTTON: Mapping[str, tuple[dict[str, str], ...]] = {
+    "es": ({"id": "answer", "title": "Responder"},),
+    "en": ({"id": "answer", "title": "Answer"},),
+    "pt": ({"id": "answer", "title": "Responder"},),
+    "fr": ({"id": "answer", "title": "Répondre"},),
+}
+"""Under a request that goes to the staff as free text."""
+
 CUSTOMER = {"es": "cliente", "en": "customer", "pt": "cliente", "fr": "client"}
 """What a person is called whose name we do not know."""
 
+ANSWER_VARIABLE = {QUESTION_ANSWER: "answer", SUPPORT_RESPONSE: "customer_response_text"}
+"""The variable of an answer's template that holds the answer itself."""
+
+NOTHING = "-"
+"""Stands for a value in which nothing can be seen: a provider takes no empty one."""
+
+LONGEST_NAME = 60
+"""How much of a person's name a template shows, so that it leaves room for what they are told."""
+
 _VARIABLE = re.compile(r"\{\{(\w+)\}\}")
-_SPACES = re.compile(r"\s+")
+_FILLERS = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")
+_SPACES = re.compile(rf"\s(?:{UNSEEN.pattern}*\s)*")
+"""White space, also with joiners and the like in between: on a screen that is one gap."""
+_JOINED = re.compile("[\u200d\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]")
 
 
 def language_of(name: str, language: str | None) -> str:
@@ -98,36 +123,87 @@ def language_of(name: str, language: str | None) -> str:
     return language if language and language in TEXTS[name] else DEFAULT_LANGUAGE
 
 
-def fill(
-    name: str, language: str | None, values: Mapping[str, str], own_texts: Mapping[str, Mapping[str, str]] | None = None
-) -> Template:
+def length(text: str) -> int:
+    """How long a text is by the strictest count: an emoji is two, as in UTF-16."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def one_line(value: str) -> str:
+    """A value as providers take it: one line, single spaces, no control characters, something to be seen."""
+    kept = "".join(c for c in _FILLERS.sub(" ", value) if c.isspace() or _is_character(c))
+    line = _SPACES.sub(" ", f" {kept} ").strip()
+    return NOTHING if is_blank(line) else line
+
+
+def fill(name: str, language: str | None, values: Mapping[str, str], own_texts: OwnTexts | None = None) -> Template:
     """A template with its values, made safe: on one line, without runs of spaces, never empty, never too long.
 
-    `own_texts` are the merchant's own words, as in `Merchant.template_texts`. Raises InvalidInput for a template that
-    does not exist or a value that is missing.
+    What does not fit is cut with an ellipsis, the longest value first: `fits` says whether that is so. `own_texts` are
+    the merchant's own words, as in `Merchant.template_texts`. Raises InvalidInput for a template that does not exist,
+    a value that is missing, or own words that leave no room.
     """
-    if name not in TEXTS:
-        raise InvalidInput(f"no template {name!r}")
-    chosen = language_of(name, language)
-    text = ((own_texts or {}).get(name) or {}).get(chosen) or TEXTS[name][chosen]
-    names = list(dict.fromkeys(_VARIABLE.findall(text)))
-    missing = [wanted for wanted in names if wanted not in values]
+    chosen, text = _text(name, language, own_texts)
+    uses = Counter(_VARIABLE.findall(text))
+    missing = [wanted for wanted in uses if wanted not in values]
     if missing:
         raise InvalidInput(f"template {name!r} needs {', '.join(missing)}")
-    room = RENDERED_LIMIT - len(_VARIABLE.sub("", text))
-    variables = {}
-    for position, wanted in enumerate(names):
-        # The longest value comes last or alone; each is left what the others need at least.
-        value = _SPACES.sub(" ", values[wanted]).strip() or "-"
-        variables[wanted] = shorten(value, max(1, room - 24 * (len(names) - 1 - position)))
-        room -= len(variables[wanted])
+    room = RENDERED_LIMIT - length(_VARIABLE.sub("", text))
+    if room < sum(uses.values()):
+        raise InvalidInput(f"the text of template {name!r} leaves no room for its variables")
+    safe = {wanted: one_line(values[wanted]) for wanted in uses}
+    if "lead_name" in safe:
+        safe["lead_name"] = _cut(safe["lead_name"], LONGEST_NAME)
+    left = sum(uses.values())
+    for wanted in sorted(safe, key=lambda found: length(safe[found])):
+        # From the shortest to the longest, each may take an equal share of what the shorter ones have left.
+        safe[wanted] = _cut(safe[wanted], room // left)
+        room -= length(safe[wanted]) * uses[wanted]
+        left -= uses[wanted]
+    variables = {wanted: safe[wanted] for wanted in uses}
     return Template(
         name,
         chosen,
         variables,
         _VARIABLE.sub(lambda match: variables[match[1]], text),
         buttons=BUTTONS.get(name, {}).get(chosen, ()),
+        announces=name == ANSWER_READY,
     )
+
+
+def fits(
+    name: str,
+    language: str | None,
+    values: Mapping[str, str],
+    variable: str,
+    own_texts: OwnTexts | None = None,
+) -> bool:
+    """Whether this variable's value goes into the template whole. Raises InvalidInput as `fill` does."""
+    return fill(name, language, values, own_texts).variables[variable] == one_line(values[variable])
+
+
+def _text(name: str, language: str | None, own_texts: OwnTexts | None) -> tuple[str, str]:
+    if name not in TEXTS:
+        raise InvalidInput(f"no template {name!r}")
+    chosen = language_of(name, language)
+    return chosen, ((own_texts or {}).get(name) or {}).get(chosen) or TEXTS[name][chosen]
+
+
+def _is_character(c: str) -> bool:
+    return unicodedata.category(c) not in {"Cc", "Cs"} and ord(c) & 0xFFFE != 0xFFFE and not 0xFDD0 <= ord(c) <= 0xFDEF
+
+
+def _cut(value: str, limit: int) -> str:
+    """`value`, cut to `limit` by `length`, with an ellipsis and not within an emoji or an accented letter."""
+    if length(value) <= limit:
+        return value
+    kept = value.encode("utf-16-le")[: 2 * (limit - 1)].decode("utf-16-le", "ignore")
+    while kept and (kept[-1] in " \u200d" or _belongs_to_the_one_before(value[len(kept)])):
+        kept = kept[:-1]
+    return kept + "…"
+
+
+def _belongs_to_the_one_before(c: str) -> bool:
+    return bool(_JOINED.match(c)) or unicodedata.combining(c) != 0
 
 
 def check_text(name: str, language: str, text: str) -> None:

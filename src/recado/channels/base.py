@@ -60,6 +60,8 @@ class StatusUpdate:
     error: str | None = None
     window_closed: bool = False
     """It failed because the 24-hour window is closed, which a provider may find out after it took the message."""
+    template_refused: bool = False
+    """It failed because the template is not approved, which a provider may find out after it took the message."""
 
 
 @dataclass(frozen=True, slots=True)

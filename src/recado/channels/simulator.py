@@ -65,7 +65,7 @@ class SimulatorNetwork:
                 }
                 if template
                 else None,
-                "buttons": list(message.buttons),
+                "buttons": [dict(button) for button in (template.buttons if template else message.buttons)],
                 "status": "delivered",
             }
         )

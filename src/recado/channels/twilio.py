@@ -20,7 +20,7 @@ from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
 from recado.channels.base import InboundMessage, OutboundMessage, RawEvent, StatusUpdate, template_id
-from recado.errors import MalformedEvent, OptedOut, Permanent, Retryable, SendError, WindowClosed
+from recado.errors import MalformedEvent, OptedOut, Permanent, Retryable, SendError, TemplateRefused, WindowClosed
 from recado.merchants.account import Account
 from recado.text import clean_text
 
@@ -40,6 +40,12 @@ CODES: dict[int, type[SendError]] = {
     30001: Retryable,  # queue overflow
     20500: Retryable,
     20503: Retryable,
+    21655: TemplateRefused,  # no such ContentSid
+    63027: TemplateRefused,  # does not exist in this language
+    63028: TemplateRefused,  # has another number of variables
+    63040: TemplateRefused,  # rejected by WhatsApp
+    63041: TemplateRefused,  # paused
+    63042: TemplateRefused,  # disabled
 }
 """What Twilio's codes mean to us. Any other code with a 4xx is permanent, with a 5xx retryable."""
 
@@ -147,7 +153,7 @@ class TwilioChannel:
         if message.template is not None:
             sid = template_id(account, message.template.name, message.template.language)
             if sid is None:
-                raise Permanent(
+                raise TemplateRefused(
                     f"no Content SID for template {message.template.name}: name it under `templates` of this channel"
                 )
             values = {str(n): value for n, value in enumerate(message.template.variables.values(), 1)}
@@ -230,6 +236,7 @@ def _parse_status(sid: str, form: Form) -> StatusUpdate:
         code=code or None,
         error=first(form, "ErrorMessage") or first(form, "ChannelStatusMessage") or None,
         window_closed=CODES.get(_number(form, "ErrorCode") or 0) is WindowClosed,
+        template_refused=CODES.get(_number(form, "ErrorCode") or 0) is TemplateRefused,
     )
 
 

@@ -13,14 +13,15 @@ from typing import Any
 import structlog
 
 from recado.alerts.service import Alerts
-from recado.channels.base import Channel, OutboundMessage, StatusUpdate
+from recado.channels.base import Channel, OutboundMessage
 from recado.clock import Clock
 from recado.conversations import window
-from recado.conversations.repository import ConversationRepository
+from recado.conversations.repository import ConversationRepository, NextDelivery
 from recado.conversations.service import read_template
+from recado.conversations.statuses import announces, refused
 from recado.db.engine import Database
 from recado.db.models import Contact, Conversation, Delivery
-from recado.errors import Permanent, Retryable, WindowClosed
+from recado.errors import Permanent, Retryable, TemplateRefused, WindowClosed
 from recado.merchants.account import Account
 
 log = structlog.get_logger(__name__)
@@ -34,20 +35,13 @@ CLAIM = timedelta(seconds=60)
 COVERED = "covered_by_template"
 """The code of a part of a text that is not sent because the whole went as one template."""
 
-EARLIER_STATES: Mapping[str, tuple[str, ...]] = {
-    "sent": ("pending", "sending"),
-    "delivered": ("pending", "sending", "sent"),
-    "read": ("pending", "sending", "sent", "delivered"),
-    "failed": ("pending", "sending", "sent"),
-}
-"""A status only moves a delivery forward: from which states it may come."""
-
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A delivery that is ours to send. No `message`: it may not be sent. `uncertain`: the provider may have it.
 
-    `covered`: the first part of this text went as its template, which stands for the whole.
+    `covered`: the first part of this text went as its template, which stands for the whole. `announced`: its first part
+    is a template that only announces it.
     """
 
     delivery: Delivery
@@ -55,6 +49,7 @@ class Claim:
     message: OutboundMessage | None
     uncertain: bool
     covered: bool
+    announced: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +59,8 @@ class Outcome:
     delivery: Delivery
     values: dict[str, Any]
     failure: str | None = None
+    window_closed: bool = False
+    """The provider says so, whatever we counted."""
 
 
 class Outbox:
@@ -105,13 +102,44 @@ class Outbox:
     async def _claim(self, repository: ConversationRepository, conversation_id: int) -> Claim | None:
         """The next delivery that is due, made ours. None: there is none, or another process has it."""
         now = self._clock.now()
-        found = await repository.next_delivery(conversation_id)
-        if found is None or found.delivery.due_at > now or self._is_taken(found.delivery, now):
-            return None
+        while (found := await repository.next_delivery(conversation_id)) is not None:
+            delivery = found.delivery
+            if delivery.due_at > now or self._is_taken(delivery, now):
+                return None
+            first = await repository.first_part(delivery.message_id) if delivery.part else delivery
+            # One with a claim and no outcome the provider may have already: that is found out first.
+            if delivery.state == "sending" or not await self._set_aside(repository, found, first, now):
+                return self._take(found, first, now)
+            await repository.session.flush()
+        return None
+
+    async def _set_aside(
+        self, repository: ConversationRepository, found: NextDelivery, first: Delivery, now: datetime
+    ) -> bool:
+        """Whether this delivery is not to be sent now: an announcement that nobody needs, or a text that has to wait
+        until the person opens the window."""
+        delivery, announced = found.delivery, announces(first)
+        is_open = window.is_open(found.conversation.last_inbound_at, now)
+        if delivery is first:
+            if announced and is_open:
+                delivery.state = "skipped"
+            return announced and is_open
+        if first.state != "held" and (is_open or not announced):
+            return False
+        # Alone with it: a message that opens the window releases only what is held by then.
+        await repository.look_again(found.conversation)
+        if announced and window.is_open(found.conversation.last_inbound_at, now):
+            return False
+        await repository.hold(delivery.message_id)
+        if announced and first.state == "skipped":
+            first.state, first.due_at = "pending", now  # the window has closed since: it is needed after all
+        return True
+
+    def _take(self, found: NextDelivery, first: Delivery, now: datetime) -> Claim:
         delivery = found.delivery
-        # A claim with no outcome: the provider may have it already.
         uncertain = delivery.state == "sending"
-        covered = delivery.part > 0 and await repository.went_as_template(delivery.message_id)
+        # One template stands for all parts of a text, unless it only announces them.
+        covered = delivery is not first and first.sent_as == "template" and not announces(first)
         message = None if covered else self._message(delivery, found.conversation, found.contact, now, uncertain)
         if not uncertain:
             delivery.sending_at = now
@@ -120,7 +148,7 @@ class Outbox:
         delivery.claimed_by = self._process_id
         delivery.due_at = now
         delivery.attempts += 1
-        return Claim(delivery, found.account, message, uncertain, covered)
+        return Claim(delivery, found.account, message, uncertain, covered, announces(first))
 
     def _is_taken(self, delivery: Delivery, now: datetime) -> bool:
         if delivery.state != "sending" or self._alone or delivery.claimed_by in {None, self._process_id}:
@@ -151,37 +179,38 @@ class Outbox:
             return _failed(delivery, COVERED, "the template of the first part stands for the whole", alert=False)
         if message is None:
             return _failed(delivery, "window_closed", "the 24-hour window is closed and there is no template for this")
-        channel = self._channels[account.channel]
         try:
-            if claim.uncertain:
-                provider_id = await self._find(delivery, channel, account, message)
-                if provider_id is None:
-                    # The window may have closed meanwhile: decide anew, as for a new delivery. A lookup that worked
-                    # is no attempt at sending.
-                    return Outcome(
-                        delivery, {"state": "pending", "claimed_by": None, "attempts": delivery.attempts - 1}
-                    )
-            else:
-                provider_id = await channel.send(account, message)
+            provider_id = await self._reach(delivery, account, message, claim.uncertain)
         except Retryable as error:
             return self._retry_later(delivery, error, claim.uncertain or error.ambiguous)
         except WindowClosed as error:
-            if delivery.sent_as == "template" or delivery.template is None:
+            if delivery.sent_as == "template" or not (delivery.template or claim.announced):
                 return _failed(delivery, error.code, str(error))
-            # The provider says that the window is closed, whatever we counted: only the template is left.
-            return Outcome(delivery, {"state": "pending", "text": None, "claimed_by": None, "error": str(error)})
+            # Only the template is left, for this and for all that follows until the person writes.
+            values = {"state": "pending", "claimed_by": None, "error": str(error)}
+            return Outcome(delivery, values, window_closed=True)
+        except TemplateRefused as error:
+            return _refused(delivery, error)
         except Permanent as error:
             return _failed(delivery, error.code, str(error))
         except Exception as error:
             # The job boundary: whatever an adapter raised, the provider may have it, and somebody must hear of it.
             log.warning("a channel raised what it should not", delivery_id=delivery.id, exc_info=True)
             return self._retry_later(delivery, Retryable(f"{type(error).__name__}: {error}"), True)
+        if provider_id is None:
+            # The window may have closed meanwhile: decide anew, as for a new delivery. A lookup that worked is no
+            # attempt at sending.
+            return Outcome(delivery, {"state": "pending", "claimed_by": None, "attempts": delivery.attempts - 1})
         sent = {"state": "sent", "provider_message_id": provider_id, "sent_at": self._clock.now()}
         return Outcome(delivery, {**sent, "claimed_by": None, "error": None, "provider_code": None})
 
-    async def _find(
-        self, delivery: Delivery, channel: Channel, account: Account, message: OutboundMessage
+    async def _reach(
+        self, delivery: Delivery, account: Account, message: OutboundMessage, uncertain: bool
     ) -> str | None:
+        """The provider's id of this message: sent now, or, when it may have it already, found. None: it has it not."""
+        channel = self._channels[account.channel]
+        if not uncertain:
+            return await channel.send(account, message)
         found = await channel.find(account, message, delivery.sending_at or delivery.due_at)
         if not found:
             return None
@@ -220,45 +249,21 @@ def _failed(delivery: Delivery, code: str | None, reason: str, *, alert: bool = 
     return Outcome(delivery, values, failure=reason if alert else None)
 
 
+def _refused(delivery: Delivery, error: TemplateRefused) -> Outcome:
+    """The template cannot be used. What there is as text is not lost: it goes when the person opens the window."""
+    outcome = _failed(delivery, error.code, refused(delivery, str(error)))
+    if delivery.text is not None:
+        outcome.values["state"] = "held"
+    return outcome
+
+
 async def _settle(repository: ConversationRepository, outcome: Outcome) -> None:
     delivery_id, values = outcome.delivery.id, outcome.values
+    if outcome.window_closed:
+        await repository.close_window(outcome.delivery.conversation_id, outcome.delivery.sending_at)
     # A status callback may have overtaken us, and moved it on or back to be sent as its template.
     changed = await repository.change_delivery(delivery_id, ("sending",), **values)
     if not changed and "provider_message_id" in values:
         # Moved on: only what the provider said is left to note.
         noted = {name: values[name] for name in ("provider_message_id", "sent_at")}
         await repository.change_delivery(delivery_id, ("sent", "delivered", "read"), **noted)
-
-
-async def apply_status(repository: ConversationRepository, alerts: Alerts, update: StatusUpdate) -> bool:
-    """Move a delivery to where the provider says that it is. Whether there was such a delivery to move."""
-    earlier = EARLIER_STATES.get(update.state)
-    delivery = await repository.find_delivery(update.provider_message_id, update.delivery_id)
-    if delivery is None:
-        return False
-    if earlier is None or delivery.state not in earlier or _is_of_earlier_send(delivery, update):
-        return True
-    if update.window_closed and delivery.sent_as == "text" and delivery.template is not None:
-        # The sweep sends it again, as its template. The text's provider id stays until then, to know its statuses by.
-        delivery.state, delivery.text, delivery.provider_message_id = "pending", None, update.provider_message_id
-        return True
-    delivery.state = update.state
-    delivery.provider_message_id = update.provider_message_id
-    if update.state == "failed":
-        delivery.provider_code, delivery.error = update.code, update.error
-        await alerts.send(
-            "delivery failed at the provider",
-            f"{update.code}: {update.error}",
-            merchant_id=repository.merchant_id,
-            conversation_id=delivery.conversation_id,
-            delivery_id=delivery.id,
-        )
-    return True
-
-
-def _is_of_earlier_send(delivery: Delivery, update: StatusUpdate) -> bool:
-    """Whether a status is about the text that a delivery's template has replaced: they arrive late and out of order."""
-    known = delivery.provider_message_id
-    if delivery.state in EARLIER_STATES["sent"]:
-        return known == update.provider_message_id
-    return known is not None and known != update.provider_message_id

@@ -9,7 +9,17 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from recado.db.insert import insert_new
-from recado.db.models import UNSENT_DELIVERY, ChannelAccount, Contact, Conversation, Delivery, Merchant, Message
+from recado.db.models import (
+    HELD_DELIVERY,
+    UNSENT_DELIVERY,
+    ChannelAccount,
+    Contact,
+    Conversation,
+    Delivery,
+    Merchant,
+    MerchantUser,
+    Message,
+)
 from recado.errors import ConversationNotFound
 from recado.merchants.account import Account
 from recado.merchants.repository import to_account
@@ -46,31 +56,42 @@ class ConversationRepository:
             raise ConversationNotFound(f"Conversation {conversation_id} not found")
         return row[0], row[1], row[2]
 
-    async def by_channel_user(self, channel: str, channel_user_id: str) -> tuple[Contact, Conversation] | None:
-        """The person with this id on the channel, and their conversation."""
-        row = (
-            await self.session.execute(
-                select(Contact, Conversation)
-                .join(Conversation, Conversation.contact_id == Contact.id)
-                .where(
-                    Contact.merchant_id == self.merchant_id,
-                    Contact.channel == channel,
-                    Contact.channel_user_id == channel_user_id,
-                )
+    async def by_channel_user(
+        self, channel: str, channel_user_id: str, *, to_change: bool = False
+    ) -> tuple[Contact, Conversation] | None:
+        """The person with this id on the channel, and their conversation, which `to_change` locks."""
+        query = (
+            select(Contact, Conversation)
+            .join(Conversation, Conversation.contact_id == Contact.id)
+            .where(
+                Contact.merchant_id == self.merchant_id,
+                Contact.channel == channel,
+                Contact.channel_user_id == channel_user_id,
             )
-        ).one_or_none()
+        )
+        if to_change:
+            query = query.with_for_update(of=Conversation, key_share=True)
+        row = (await self.session.execute(query)).one_or_none()
         return row and (row[0], row[1])
 
-    async def by_contact(self, contact_id: int) -> tuple[Contact, Conversation] | None:
-        """A person by their contact id, and their conversation."""
-        row = (
-            await self.session.execute(
-                select(Contact, Conversation)
-                .join(Conversation, Conversation.contact_id == Contact.id)
-                .where(Contact.merchant_id == self.merchant_id, Contact.id == contact_id)
+    async def of_staff(
+        self, contact_ids: Sequence[int], but: int | None
+    ) -> list[tuple[Contact, Conversation, Account, Merchant]]:
+        """Of these contacts all but one member of the staff, each with conversation, account and merchant."""
+        query = (
+            select(Contact, Conversation, ChannelAccount, Merchant)
+            .join(Conversation, Conversation.contact_id == Contact.id)
+            .join(ChannelAccount, ChannelAccount.id == Conversation.channel_account_id)
+            .join(Merchant, Merchant.id == Contact.merchant_id)
+            .where(Contact.merchant_id == self.merchant_id, Contact.id.in_(contact_ids))
+        )
+        if but is not None:
+            theirs = select(MerchantUser.phone).where(
+                MerchantUser.merchant_id == self.merchant_id, MerchantUser.id == but
             )
-        ).one_or_none()
-        return row and (row[0], row[1])
+            query = query.where(Contact.phone.is_distinct_from(theirs.scalar_subquery()))
+        rows = await self.session.execute(query.order_by(Contact.id))
+        return [(row[0], row[1], to_account(row[2]), row[3]) for row in rows]
 
     async def history(self, conversation_id: int, after_id: int, limit: int) -> list[Message]:
         """The last `limit` messages after `after_id`, oldest first."""
@@ -86,15 +107,20 @@ class ConversationRepository:
         )
         return list(reversed((await self.session.scalars(query)).all()))
 
-    async def add_message(self, **values: Any) -> tuple[int, bool]:
-        """Write a message down unless its key is there already. Its id, and whether it is new."""
+    async def add_messages(self, rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+        """Write messages down, but those whose key is there already. The ids of the new ones, by their keys."""
+        if not rows:
+            return {}
         is_sqlite = self.session.get_bind().dialect.name == "sqlite"
-        statement = insert_new(Message, is_sqlite).values(merchant_id=self.merchant_id, **values)
-        new_id = await self.session.scalar(statement.returning(Message.id))
-        if new_id is not None:
-            return int(new_id), True
-        query = select(Message.id).where(Message.merchant_id == self.merchant_id, Message.key == values["key"])
-        return (await self.session.execute(query)).scalar_one(), False
+        values = [{"merchant_id": self.merchant_id, **row} for row in rows]
+        statement = insert_new(Message, is_sqlite).values(values)
+        added = await self.session.execute(statement.returning(Message.key, Message.id))
+        return {str(row[0]): int(row[1]) for row in added}
+
+    async def message_id(self, key: str) -> int:
+        """The id of the message with this key."""
+        query = select(Message.id).where(Message.merchant_id == self.merchant_id, Message.key == key)
+        return (await self.session.execute(query)).scalar_one()
 
     async def quoted(self, conversation_id: int, provider_message_ids: Sequence[str]) -> dict[str, Message]:
         """Which of our messages these provider ids are, within one conversation."""
@@ -148,12 +174,51 @@ class ConversationRepository:
         ).one_or_none()
         return NextDelivery(row[0], row[1], row[2], to_account(row[3])) if row else None
 
-    async def went_as_template(self, message_id: int) -> bool:
-        """Whether a message's first part went as its template, which stands for all parts."""
-        query = select(Delivery.sent_as).where(
+    async def first_part(self, message_id: int) -> Delivery:
+        """The first of a message's deliveries, which decides about the others."""
+        query = select(Delivery).where(
             Delivery.merchant_id == self.merchant_id, Delivery.message_id == message_id, Delivery.part == 0
         )
-        return await self.session.scalar(query) == "template"
+        return (await self.session.scalars(query)).one()
+
+    async def hold(self, message_id: int) -> None:
+        """Keep the texts of a message back until the person opens the window."""
+        await self.session.execute(
+            update(Delivery)
+            .where(
+                Delivery.merchant_id == self.merchant_id,
+                Delivery.message_id == message_id,
+                Delivery.part > 0,
+                Delivery.state == "pending",
+            )
+            .values(state="held")
+        )
+
+    async def release(self, conversation_id: int, now: datetime) -> bool:
+        """The window is open: what was held may go. Whether there was anything."""
+        released = await self.session.execute(
+            update(Delivery)
+            .where(Delivery.merchant_id == self.merchant_id, Delivery.conversation_id == conversation_id, HELD_DELIVERY)
+            .values(state="pending", due_at=now, attempts=0, error=None, provider_code=None)
+            .returning(Delivery.id)
+        )
+        return bool(released.all())
+
+    async def look_again(self, conversation: Conversation) -> None:
+        """Read when the person last wrote, as it is now: nobody changes it until this transaction ends."""
+        await self.session.refresh(conversation, ["last_inbound_at"], with_for_update={"key_share": True})
+
+    async def close_window(self, conversation_id: int, sent_at: datetime | None) -> None:
+        """The provider says that it is closed, whatever we counted: true until the person writes again."""
+        await self.session.execute(
+            update(Conversation)
+            .where(
+                Conversation.merchant_id == self.merchant_id,
+                Conversation.id == conversation_id,
+                Conversation.last_inbound_at <= sent_at,
+            )
+            .values(last_inbound_at=None)
+        )
 
     async def change_delivery(self, delivery_id: int, expected: Sequence[str], **values: Any) -> bool:
         """Change a delivery if it is still in one of the expected states. Whether it was."""

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from recado.channels.base import TEXT_LIMITS, InboundMessage, Template
 from recado.clock import Clock
 from recado.conversations.repository import ConversationRepository
-from recado.conversations.window import opens_window
+from recado.conversations.window import is_open, opens_window
 from recado.db.models import Contact, Conversation, Delivery, Message
 from recado.merchants.account import Account
 from recado.text import clean_text, split_text
@@ -20,7 +20,8 @@ from recado.text import clean_text, split_text
 class Reply:
     """Something to say to a person. `key` makes saying it again harmless.
 
-    `text` goes while the window is open, `template` when it is closed; at least one is given.
+    `text` goes while the window is open, `template` when it is closed; at least one is given. A template that only
+    announces the text has it held until the person opens the window.
     """
 
     key: str
@@ -42,10 +43,10 @@ class ConversationService:
         self._clock = clock
 
     async def open(
-        self, account: Account, channel_user_id: str, phone: str | None, name: str | None
+        self, account: Account, channel_user_id: str, phone: str | None, name: str | None, *, to_change: bool = False
     ) -> tuple[Contact, Conversation]:
-        """The person and their conversation on this account, made when they are new."""
-        found = await self.repository.by_channel_user(account.channel, channel_user_id)
+        """The person and their conversation on this account, made when they are new. `to_change` locks the latter."""
+        found = await self.repository.by_channel_user(account.channel, channel_user_id, to_change=to_change)
         if found is not None:
             contact, conversation = found
             if name and contact.name != name:
@@ -74,10 +75,15 @@ class ConversationService:
         await self._session.flush()
         return contact, conversation
 
-    async def receive(self, account: Account, inbound: InboundMessage, received_at: datetime) -> Conversation:
-        """Write down what a person sent, and that the window is open for 24 hours from when it arrived."""
+    async def receive(
+        self, account: Account, inbound: InboundMessage, received_at: datetime
+    ) -> tuple[Conversation, bool]:
+        """Write down what a person sent, and that the window is open for 24 hours from when it arrived.
+
+        Returns the conversation, and whether deliveries that were held for this may go now: the caller nudges them.
+        """
         name = clean_text(inbound.name)[:200] if inbound.name else None
-        _, conversation = await self.open(account, inbound.channel_user_id, inbound.phone, name)
+        _, conversation = await self.open(account, inbound.channel_user_id, inbound.phone, name, to_change=True)
         key = f"in:{account.channel}:{account.id}:{inbound.provider_message_id}"
         self._session.add(
             Message(
@@ -94,33 +100,55 @@ class ConversationService:
                 created_at=received_at,
             )
         )
-        if opens_window(inbound.kind):
-            conversation.last_inbound_at = received_at
-        return conversation
+        if not opens_window(inbound.kind):
+            return conversation, False
+        was_closed = not is_open(conversation.last_inbound_at, received_at)
+        conversation.last_inbound_at = received_at
+        if not was_closed and inbound.button is None:
+            return conversation, False
+        # The window first: who is about to hold something looks at it again, and waits for us or we for them.
+        await self._session.flush()
+        return conversation, await self.repository.release(conversation.id, received_at)
 
     async def instruct(self, conversation_id: int, key: str, text: str, other_data: dict[str, Any]) -> None:
         """Leave an instruction that only the agent reads, once."""
-        await self.repository.add_message(**self._message(conversation_id, "assistant", key, text, other_data))
+        await self.instruct_all([(conversation_id, key)], text, other_data)
+
+    async def instruct_all(self, places: Sequence[tuple[int, str]], text: str, other_data: dict[str, Any]) -> None:
+        """Leave the same instruction in several conversations, (id, key) each, once."""
+        rows = [self._message(conversation_id, "assistant", key, text, other_data) for conversation_id, key in places]
+        await self.repository.add_messages(rows)
 
     async def say(self, conversation: Conversation, contact: Contact, reply: Reply) -> tuple[int, bool]:
         """Write a message to the person and the deliveries that carry it, once. The caller nudges them.
 
         Returns the message's id, and whether it is new.
         """
-        text = reply.text or (reply.template.text if reply.template else "")
-        values = self._message(conversation.id, "response", reply.key, text, dict(reply.other_data))
-        values |= {"kind": "text" if reply.text else "template", "prompt": reply.prompt, "turn_id": reply.turn_id}
-        message_id, is_new = await self.repository.add_message(**values)
-        if is_new:
-            self._session.add_all(self._deliveries(conversation, contact, reply, message_id))
-        return message_id, is_new
+        new = await self.say_all([(conversation, contact, reply)])
+        if reply.key in new:
+            return new[reply.key], True
+        return await self.repository.message_id(reply.key), False
+
+    async def say_all(self, said: Sequence[tuple[Conversation, Contact, Reply]]) -> dict[str, int]:
+        """The same for several people at once. Returns the ids of the messages that are new, by their keys."""
+        rows = []
+        for conversation, _, reply in said:
+            text = reply.text or (reply.template.text if reply.template else "")
+            row = self._message(conversation.id, "response", reply.key, text, dict(reply.other_data))
+            row |= {"kind": "text" if reply.text else "template", "prompt": reply.prompt, "turn_id": reply.turn_id}
+            rows.append(row)
+        new = await self.repository.add_messages(rows)
+        for conversation, contact, reply in said:
+            if reply.key in new:
+                self._session.add_all(self._deliveries(conversation, contact, reply, new[reply.key]))
+        return new
 
     def _deliveries(
         self, conversation: Conversation, contact: Contact, reply: Reply, message_id: int
     ) -> list[Delivery]:
-        parts: list[str | None] = [None]
-        if reply.text:
-            parts = [*split_text(reply.text, TEXT_LIMITS[contact.channel])]
+        parts: list[str | None] = [*split_text(reply.text or "", TEXT_LIMITS[contact.channel])] or [None]
+        if reply.template and reply.template.announces and reply.text:
+            parts = [None, *parts]  # the announcement goes alone, and only if the window is closed
         now = self._clock.now()
         return [
             Delivery(
@@ -149,6 +177,8 @@ class ConversationService:
             "key": key,
             "attachments": [],
             "other_data": other_data,
+            "prompt": None,
+            "turn_id": None,
             "created_at": self._clock.now(),
         }
 

@@ -1,17 +1,14 @@
-"""All SQL about one merchant's documents."""
+"""All SQL about one merchant's documents, but for the search."""
 
-import re
+from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, case, literal, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from recado.db.models import Document
+from recado.db.paging import page_of
 from recado.errors import DocumentNotFound
-from recado.text import fold
-
-MIN_WORD = 3
-MAX_WORDS = 24
-_WORD = re.compile(r"\w+")
 
 
 class DocumentRepository:
@@ -36,33 +33,26 @@ class DocumentRepository:
             select(Document).where(Document.merchant_id == self._merchant_id, Document.key == key)
         )
 
-    async def search(self, text: str, categories: tuple[str, ...], limit: int) -> list[Document]:
-        """Answered documents that share words with `text`, most shared first; without any, the newest."""
-        score: ColumnElement[int] = literal(0)
-        for word in search_words(text):
-            score = score + case((Document.search_text.contains(word, autoescape=True), 1), else_=0)
-        query = (
-            select(Document)
-            .where(
-                Document.merchant_id == self._merchant_id,
-                Document.category.in_(categories),
-                Document.content != "",
-            )
-            .order_by(score.desc(), Document.updated_at.desc(), Document.id.desc())
-            .limit(limit)
-        )
-        return list(await self._session.scalars(query))
+    async def page(
+        self, category: str | None, searched: str, retired: bool, limit: int, offset: int
+    ) -> tuple[Sequence[Document], int]:
+        """(documents, how many there are in all), newest first. `searched`: as `recado.text.searchable` gives it."""
+        conditions: list[Any] = [
+            Document.merchant_id == self._merchant_id,
+            Document.retired_at.is_not(None) if retired else Document.retired_at.is_(None),
+        ]
+        if category is not None:
+            conditions.append(Document.category == category)
+        if searched:
+            conditions.append(Document.search_text.contains(searched, autoescape=True))
+        query = select(Document).where(*conditions).order_by(Document.updated_at.desc(), Document.id.desc())
+        rows, total = await page_of(self._session, query, limit, offset)
+        return [row[0] for row in rows], total
 
     def add(self, document: Document) -> None:
         """Keep a new document."""
         document.merchant_id = self._merchant_id
         self._session.add(document)
-
-
-def search_words(text: str) -> list[str]:
-    """The words of `text` worth looking for: without case and accents, each once, at most 24."""
-    words = dict.fromkeys(word for word in _WORD.findall(fold(text)) if len(word) >= MIN_WORD)
-    return list(words)[:MAX_WORDS]
 
 
 async def merchant_of(session: AsyncSession, document_id: int) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,15 +22,23 @@ from recado.db.migrate import pending_revision
 from recado.entrypoints.api import make_app
 from recado.entrypoints.doctor import examine
 from recado.entrypoints.logs import configure_logs
-from recado.errors import ConfigurationError
+from recado.errors import ApiKeyNotFound, ConfigurationError
 from recado.jobs.worker import run_worker
+from recado.merchants.keys import ApiKeys
+from recado.merchants.repository import merchant_by_sub_domain
 from recado.settings import Settings, get_settings
+from recado.text import clean_text
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Recado: a WhatsApp agent that asks a merchant's staff when it does not know.",
     pretty_exceptions_enable=False,
 )
+keys = typer.Typer(no_args_is_help=True, help="A merchant's keys for the REST API.")
+app.add_typer(keys, name="key")
+
+MOST_KEYS_SHOWN = 1_000
+SubDomain = Annotated[str, typer.Argument(help="The merchant, as in its YAML file.")]
 
 
 def _settings() -> Settings:
@@ -152,6 +160,68 @@ def apply(
         typer.echo("\n".join(applied.lines) or "nothing to change")
 
     _run(run())
+
+
+@keys.command("create")
+def create_key(
+    sub_domain: SubDomain, name: Annotated[str, typer.Option(help="What the key is for; `key list` shows it.")]
+) -> None:
+    """Make a key and print it, this once: only its hash is kept."""
+
+    async def create(of_merchant: ApiKeys) -> None:
+        label = clean_text(name).strip()
+        if not label:
+            raise ConfigurationError("--name is blank: say what the key is for")
+        row, key = await of_merchant.create(label)
+        typer.echo(f"key {row.id} of {sub_domain}; it is not shown again:", err=True)
+        typer.echo(key)
+
+    _run(_with_keys(sub_domain, create))
+
+
+@keys.command("list")
+def list_keys(sub_domain: SubDomain) -> None:
+    """Show a merchant's keys, newest first, by how they begin."""
+
+    async def show(of_merchant: ApiKeys) -> None:
+        rows, total = await of_merchant.page(limit=MOST_KEYS_SHOWN, offset=0)
+        for row in rows:
+            state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "in use"
+            typer.echo(f"{row.id:>6}  {row.hint}…  {row.created_at:%Y-%m-%d}  {state:<18}  {row.name}")
+        typer.echo(f"{total} keys" if total else f"there is none: recado key create {sub_domain} --name NAME", err=True)
+
+    _run(_with_keys(sub_domain, show))
+
+
+@keys.command("revoke")
+def revoke_key(
+    sub_domain: SubDomain,
+    key_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=2**31 - 1, help="As `key list` shows it.")],
+) -> None:
+    """Refuse a key from now on."""
+
+    async def revoke(of_merchant: ApiKeys) -> None:
+        try:
+            row = await of_merchant.revoke(key_id)
+        except ApiKeyNotFound:
+            raise ConfigurationError(f"{sub_domain} has no key {key_id}: see `recado key list {sub_domain}`") from None
+        typer.echo(f"key {row.id} ({row.name}) is revoked", err=True)
+
+    _run(_with_keys(sub_domain, revoke))
+
+
+async def _with_keys(sub_domain: str, work: Callable[[ApiKeys], Awaitable[None]]) -> None:
+    """Do something with a merchant's keys, in one transaction. Raises ConfigurationError for an unknown merchant."""
+    database = Database(_settings().database_url)
+    await _check_schema(database)
+    async with database.transaction() as session:
+        merchant = await merchant_by_sub_domain(session, sub_domain)
+        if merchant is None:
+            raise ConfigurationError(
+                f"there is no merchant {sub_domain!r}: the sub_domain is in its YAML file; `recado apply` creates it"
+            )
+        await work(ApiKeys(session, merchant.id, Clock()))
+    await database.close()
 
 
 @app.command()

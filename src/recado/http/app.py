@@ -6,7 +6,8 @@ from contextlib import AbstractAsyncContextManager
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 
-from recado.http import errors, health, simulator
+from recado.http import api, errors, health, openapi, simulator
+from recado.http.auth import Authentication
 from recado.http.limits import BodyLimit
 from recado.http.services import HttpServices
 from recado.http.webhooks import twilio
@@ -18,13 +19,17 @@ def create_app(services: HttpServices, lifespan: Lifespan | None = None) -> Fast
     """All routes on these services. `lifespan` connects them."""
     app = FastAPI(
         title="Recado",
-        description="A WhatsApp agent that asks a merchant's staff when it does not know.",
+        description=openapi.DESCRIPTION,
         version="0.1.0",
         lifespan=lifespan,
+        openapi_tags=openapi.TAGS,
     )
     errors.install(app)
+    openapi.install(app)
+    app.add_middleware(Authentication, services=services)
     app.add_middleware(BodyLimit)
     app.include_router(twilio.router(services))
+    app.include_router(api.router(services))
     app.include_router(health.router(services))
     app.include_router(simulator.router(services))
     app.add_api_route("/", lambda: RedirectResponse("/simulator"), include_in_schema=False)

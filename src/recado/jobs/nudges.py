@@ -20,6 +20,8 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
     "deliver": {"timeout": 120},
     "request_notification_job": {"timeout": 120, "retries": 3, "retry_delay": 1.0, "retry_backoff": 30.0},
     "answer_notification_job": {"timeout": 120, "retries": 3, "retry_delay": 1.0, "retry_backoff": 30.0},
+    "follow_up": {"timeout": 60},
+    "embed": {"timeout": 600, "retries": 8, "retry_delay": 5.0, "retry_backoff": 300.0},
     "sweep": {"timeout": 60},
 }
 """How long each job may take, in seconds, and how often it is tried."""
@@ -78,6 +80,10 @@ class Nudges:
         """The inbox has events."""
         await self.nudge("ingest", "ingest")
 
+    async def embed(self) -> None:
+        """Documents wait for their vectors."""
+        await self.nudge("embed", "embed")
+
     async def request_notification(self, notification_id: int, merchant_id: int) -> None:
         """The staff has to be asked."""
         await self.nudge(
@@ -93,6 +99,16 @@ class Nudges:
         await self.nudge(
             "answer_notification_job",
             f"answer:{notification_id}",
+            merchant_id,
+            notification_id=notification_id,
+            merchant_id=merchant_id,
+        )
+
+    async def follow_up(self, notification_id: int, merchant_id: int) -> None:
+        """A notification has waited long for its answer."""
+        await self.nudge(
+            "follow_up",
+            f"follow_up:{notification_id}",
             merchant_id,
             notification_id=notification_id,
             merchant_id=merchant_id,

@@ -4,6 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from recado.db.models import ChannelAccount, Merchant, MerchantUser
+from recado.db.paging import page_of
 from recado.merchants.account import Account
 
 
@@ -21,6 +22,17 @@ async def find_accounts(session: AsyncSession, channel: str) -> list[Account]:
     """Every active account of a channel, of all merchants."""
     query = select(ChannelAccount).where(ChannelAccount.channel == channel, ChannelAccount.active)
     return [to_account(row) for row in await session.scalars(query.order_by(ChannelAccount.id))]
+
+
+async def merchants_page(session: AsyncSession, limit: int, offset: int) -> tuple[list[Merchant], int]:
+    """A page of all merchants, by id, and how many there are."""
+    rows, total = await page_of(session, select(Merchant).order_by(Merchant.id), limit, offset)
+    return [row[0] for row in rows], total
+
+
+async def merchant_by_sub_domain(session: AsyncSession, sub_domain: str) -> Merchant | None:
+    """The merchant of this name."""
+    return await session.scalar(select(Merchant).where(Merchant.sub_domain == sub_domain))
 
 
 def to_account(row: ChannelAccount) -> Account:

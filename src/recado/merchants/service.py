@@ -14,13 +14,12 @@ from sqlalchemy.orm import defer
 from yaml.constructor import ConstructorError
 
 from recado.clock import Clock
-from recado.db.models import ChannelAccount, Document, Merchant, MerchantUser
+from recado.db.models import YAML_SOURCE, ChannelAccount, Document, Merchant, MerchantUser
 from recado.errors import ConfigurationError
 from recado.merchants.schemas import CheckTemplate, DocumentSpec, MerchantsFile, MerchantSpec
-from recado.text import fold
+from recado.text import searchable
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-YAML_SOURCE = "yaml"
 MAX_DEPTH = 20
 """How deeply a file may be nested, so that one that contains itself comes to an end."""
 
@@ -230,7 +229,7 @@ async def _apply_documents(
         values = {
             "title": spec.title,
             "content": spec.content,
-            "search_text": fold(f"{spec.title}\n{spec.content}"),
+            "search_text": searchable(spec.title, spec.content),
         }
         if row is None:
             now = clock.now()
@@ -248,6 +247,7 @@ async def _apply_documents(
             applied.lines.append(f"document {spec.title}: created")
         elif _update(row, values):
             row.updated_at = clock.now()
+            row.embedded_with = None  # the vector is of another text
             applied.lines.append(f"document {spec.title}: changed")
     if present:
         gone = [row.id for row in present.values()]

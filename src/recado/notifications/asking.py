@@ -1,23 +1,56 @@
 """Asking the staff: the steps of the request graph."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
-from recado.campaigns import templates
+from recado.campaigns.service import Send
+from recado.campaigns.templates import ANSWER_BUTTON
 from recado.conversations.service import Reply
-from recado.db.models import Contact, Conversation, Document, MerchantUser, Notification
-from recado.notifications.base import RECIPIENTS, NotificationBase
+from recado.db.models import Contact, Conversation, Document, Merchant, Notification
+from recado.notifications.base import RECIPIENTS
+from recado.notifications.classification import Classifying
+from recado.notifications.joining import Joining
 from recado.notifications.repository import REQUESTED
-from recado.notifications.types import UserQuestionContext, add_prefix, check_fields, config_of
+from recado.notifications.schemas import Classification, Request
+from recado.notifications.types import NotificationType, add_prefix, asked_of, check_fields, config_of, other_data_of
 from recado.text import clean_text, shorten
 
 log = structlog.get_logger(__name__)
 
+TARGETS = "target_merchant_users"
+"""Where a notification's context keeps the types of staff that are asked."""
 
-class Asking(NotificationBase):
-    """Puts a customer's question or support request to the staff."""
+MAX_IN_INSTRUCTION = 1_000
+
+NO_STAFF = "the merchant has no staff: add some to its YAML and run `recado apply`"
+NO_CAMPAIGN = "its campaign is missing or disabled: run `recado apply`, or enable it"
+
+NOBODY_TO_ASK = {
+    "es": "Ahora mismo no puedo comunicarme con nadie del equipo. Tu mensaje queda anotado y sigue pendiente.",
+    "en": "I cannot reach anybody of the team right now. Your message is noted and still open.",
+    "pt": "No momento não consigo falar com ninguém da equipe. A sua mensagem fica anotada e continua pendente.",
+    "fr": "Je n’arrive à joindre personne de l’équipe pour l’instant. Votre message est noté et reste en attente.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """Who was asked, and where. `problem` says why nobody could be."""
+
+    contact_ids: list[int]
+    conversation_ids: list[int]
+    problem: str | None = None
+
+
+class Asking(Classifying, Joining):
+    """Puts a customer's question or support request to the staff.
+
+    The steps take the `request` as `load_request` gave it before; without one they read it again.
+    """
 
     async def request(
         self, notification_type: str, conversation_id: int, context: dict[str, Any], request_key: str
@@ -30,13 +63,10 @@ class Asking(NotificationBase):
         context = storable(context)
         check_fields(config.requested_fields, context)
         await self._conversations.repository.get(conversation_id)
-        existing = await self._notifications.by_request_key(request_key)
-        if existing is not None:
-            return existing
         now = self._clock.now()
-        notification = Notification(
+        return await self._requests.add(
             conversation_id=conversation_id,
-            notification_type=notification_type,
+            notification_type=str(notification_type),
             status=REQUESTED,
             context=context,
             answer_model_json_schema=config.answer_schema.model_json_schema(),
@@ -45,84 +75,99 @@ class Asking(NotificationBase):
             created_at=now,
             updated_at=now,
         )
-        self._notifications.add(notification)
-        await self._session.flush()
-        return notification
 
     async def create_document(self, key: str, question: str) -> Document:
         """The document that will hold the answer."""
         return await self._documents.ask(key, question)
 
-    async def complete_context(self, notification_id: int, document_id: int) -> dict[str, Any]:
-        """Add to the context what the templates and the answer need. Returns the context."""
-        notification = await self._notifications.get(notification_id, to_change=True)
-        _, contact, _ = await self._conversations.repository.get(notification.conversation_id)
-        context = UserQuestionContext(
-            **notification.context
-            | {
-                "document_id": document_id,
-                "lead_phone": contact.phone or contact.channel_user_id,
-                "lead_name": contact.name,
-            }
-        ).model_dump()
-        self._change(notification, context=context)
+    async def complete_context(
+        self,
+        notification_id: int,
+        document_id: int | None = None,
+        classification: Classification | None = None,
+        request: Request | None = None,
+    ) -> dict[str, Any]:
+        """Add to the context what the templates and the answer need: a document or a classification, and who asks.
+
+        Returns what is in the context now, but for an answer that came meanwhile.
+        """
+        request = request or await self.load_request(notification_id)
+        added: dict[str, Any] = {"lead_phone": request["lead_phone"], "lead_name": request["lead_name"]}
+        if document_id is not None:
+            added["document_id"] = document_id
+        added |= classification or {}
+        schema = config_of(request["notification_type"]).context_schema
+        context = schema(**request["context"] | added).model_dump()
+        await self._requests.add_to_context(notification_id, added, request["context"], updated_at=self._clock.now())
         return context
 
-    async def remember_recipients(self, notification_id: int, contact_ids: list[int]) -> None:
-        """Keep who was asked, for the closing notices; the request is complete."""
-        notification = await self._notifications.get(notification_id, to_change=True)
-        context = notification.context | {RECIPIENTS: contact_ids}
-        self._change(notification, context=context, announced_at=self._clock.now())
-
-    async def announce(self, notification_id: int, instruction: str) -> tuple[list[int], list[int]]:
+    async def announce(self, notification_id: int, instruction: str, request: Request | None = None) -> Announced:
         """Ask the staff: an instruction for the agent and a message to the person, in each one's conversation.
 
-        Returns the contacts that were asked, and their conversations, whose deliveries the caller nudges. Empty, with
-        a warning in the log, when there is nobody to ask.
+        Nobody is asked for what has its answer already.
         """
-        notification = await self._notifications.get(notification_id, to_change=True)
-        config = config_of(notification.notification_type)
-        merchant = await self._merchants.get()
-        other_data = self._other_data(notification)
-        template_values = {key: str(value) for key, value in notification.context.items() if isinstance(value, str)} | {
-            "notification_id": add_prefix(notification.id)
-        }
-        contacts, conversations = [], []
-        for person in await self._merchants.staff():
-            contact, conversation = await self._staff_conversation(person, notification.conversation_id)
-            await self._conversations.instruct(
-                conversation.id,
-                f"notification:{notification.id}:instruction:{contact.id}",
-                instruction,
-                other_data,
-            )
-            language = conversation.language or merchant.language
-            template = templates.fill(config.requested_campaign, language, template_values)
-            await self._conversations.say(
-                conversation,
-                contact,
-                Reply(
-                    key=f"notification:{notification.id}:request:{contact.id}",
-                    text=_in_window(template.text, notification),
-                    template=template,
-                    other_data=other_data,
-                ),
-            )
-            contacts.append(contact.id)
-            conversations.append(conversation.id)
+        request = request or await self.load_request(notification_id)
+        context = request["context"]
+        merchant, people = await self._recipients.find(request["conversation_id"], _targets(context))
+        contact_ids = [contact.id for contact, _ in people]
         # With the messages: an answer may come before the next step, and the closing notices need to know.
-        self._change(notification, context=notification.context | {RECIPIENTS: contacts})
-        if not contacts:
-            log.warning("no merchant users to ask", merchant_id=self._merchant_id, notification_id=notification.id)
-        return contacts, conversations
+        asked = {**context, RECIPIENTS: contact_ids}
+        if not await self._requests.change_waiting(notification_id, context=asked, updated_at=self._clock.now()):
+            answered = await self._notifications.get(notification_id)
+            return Announced(list(answered.context.get(RECIPIENTS, [])), [])
+        if not people:
+            return self._nobody(notification_id, NO_STAFF)
+        if not await self._send(request, merchant, people, instruction):
+            await self._requests.change_waiting(notification_id, context={**context, RECIPIENTS: []})
+            return self._nobody(notification_id, NO_CAMPAIGN)
+        return Announced(contact_ids, [conversation.id for _, conversation in people])
 
-    async def _staff_conversation(
-        self, person: MerchantUser, asking_conversation_id: int
-    ) -> tuple[Contact, Conversation]:
-        """The staff member's conversation, made when they never wrote, on the account that the customer uses."""
-        asking, _, _ = await self._conversations.repository.get(asking_conversation_id)
-        account = await self._merchants.account(asking.channel_account_id)
-        return await self._conversations.open(account, person.phone, person.phone, person.name)
+    async def remember_recipients(
+        self, notification_id: int, contact_ids: list[int], request: Request | None = None
+    ) -> None:
+        """Keep who was asked, for the closing notices; the request is complete."""
+        request = request or await self.load_request(notification_id)
+        now = self._clock.now()
+        added = {RECIPIENTS: contact_ids}
+        await self._requests.add_to_context(
+            notification_id, added, request["context"], announced_at=now, updated_at=now
+        )
+
+    async def tell_nobody_was_asked(self, notification_id: int, conversation_id: int) -> int:
+        """Tell the customer honestly that nobody of the team can be asked now. Returns the conversation to nudge."""
+        conversation, contact, merchant = await self._conversations.repository.get(conversation_id)
+        language = conversation.language or merchant.language
+        text = NOBODY_TO_ASK.get(language, NOBODY_TO_ASK["en"])
+        reply = Reply(
+            key=f"notification:{notification_id}:nobody", text=text, other_data=other_data_of(notification_id)
+        )
+        await self._conversations.say(conversation, contact, reply)
+        return conversation.id
+
+    async def _send(
+        self,
+        request: Request,
+        merchant: Merchant,
+        people: list[tuple[Contact, Conversation]],
+        instruction: str,
+    ) -> bool:
+        notification_id, context = request["notification_id"], request["context"]
+        values = {name: value for name, value in context.items() if isinstance(value, str)}
+        send = Send(
+            key=f"notification:{notification_id}:request",
+            values=values | {"notification_id": add_prefix(notification_id)},
+            whole=asked_of(request["notification_type"], context),
+            buttons=ANSWER_BUTTON,
+            instruction=instruction,
+            other_data=other_data_of(notification_id),
+        )
+        campaign = config_of(request["notification_type"]).requested_campaign
+        leads = await self._campaigns.send_service_campaign_messages(campaign, merchant, people, send)
+        return leads is not None
+
+    def _nobody(self, notification_id: int, problem: str) -> Announced:
+        log.warning("nobody to ask", merchant_id=self._merchant_id, notification_id=notification_id, problem=problem)
+        return Announced([], [], problem)
 
 
 def storable(context: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,17 +175,23 @@ def storable(context: Mapping[str, Any]) -> dict[str, Any]:
     return {name: clean_text(value) if isinstance(value, str) else value for name, value in context.items()}
 
 
-def instruction_for(notification_id: int, context: dict[str, Any], schema: dict[str, Any]) -> str:
-    """What the staff's agent must know to answer: the context, the id, the schema, how to use the tool."""
+def instruction_for(request: Request) -> str:
+    """What the staff's agent must know to answer: the id, the context, the schema, how to use the tool."""
+    name, context = add_prefix(request["notification_id"]), request["context"]
+    asked = json.dumps(shorten(asked_of(request["notification_type"], context), MAX_IN_INSTRUCTION), ensure_ascii=False)
+    if request["notification_type"] == NotificationType.user_support_request:
+        kind = json.dumps(context.get("support_request_type", ""), ensure_ascii=False)
+        about = f"A customer needs help. Type: {kind}. Reason: {asked}. "
+    else:
+        about = f"A customer's question: {asked}. "
+    schema = json.dumps(request["answer_schema"], ensure_ascii=False)
     return (
-        f"Notification {add_prefix(notification_id)} waits for this person's answer. "
-        f"Question: {shorten(str(context.get('question', '')), 1_000)!r}. "
-        f"When they answer it, call `answer_notification` with notification_id {add_prefix(notification_id)} and an "
-        f"answer_json that matches this JSON schema: {schema}"
+        f"Notification {name} waits for this person's answer. {about}"
+        f"When they answer it, call `answer_notification` with notification_id {name} and an answer_json that matches "
+        f"this JSON schema: {schema}"
     )
 
 
-def _in_window(text: str, notification: Notification) -> str:
-    """The request as free text: the template's words, and the question whole where the template had to cut it."""
-    question = str(notification.context.get("question", ""))
-    return text if question in text else f"{text}\n\n{question}"
+def _targets(context: Mapping[str, Any]) -> list[str]:
+    targets = context.get(TARGETS)
+    return [str(name) for name in targets] if isinstance(targets, list) else []

@@ -7,11 +7,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from recado.campaigns.service import CampaignService
 from recado.clock import Clock
 from recado.conversations.service import ConversationService
-from recado.db.models import Notification
+from recado.db.models import Contact, Notification
 from recado.documents.service import DocumentService
 from recado.merchants.repository import MerchantRepository
+from recado.notifications.recipients import Recipients
 from recado.notifications.repository import NotificationRepository
-from recado.notifications.types import add_prefix
+from recado.notifications.request_repository import RequestRepository
+from recado.notifications.schemas import Request
+from recado.notifications.types import other_data_of
 
 RECIPIENTS = "merchant_user_conversation_user_ids"
 """Where a notification's context keeps the contacts of the staff that was asked."""
@@ -25,10 +28,28 @@ class NotificationBase:
         self._merchant_id = merchant_id
         self._clock = clock
         self._notifications = NotificationRepository(session, merchant_id)
+        self._requests = RequestRepository(session, merchant_id)
+        self._recipients = Recipients(session, merchant_id, clock)
         self._merchants = MerchantRepository(session, merchant_id)
         self._conversations = ConversationService(session, merchant_id, clock)
         self._campaigns = CampaignService(session, merchant_id, clock)
         self._documents = DocumentService(session, merchant_id, clock)
+
+    async def load_request(self, notification_id: int) -> Request:
+        """A notification with what asking the staff needs, in one query.
+
+        Raises NotificationNotFound or ConversationNotFound.
+        """
+        return _request(*await self._requests.load(notification_id))
+
+    async def request_to_do(self, notification_id: int) -> Request | None:
+        """The same; None once the staff has been asked."""
+        notification, contact = await self._requests.load(notification_id)
+        return _request(notification, contact) if notification.announced_at is None else None
+
+    async def close_joined(self, root: Notification) -> list[Notification]:
+        """Close what waits for the answer of `root`, which has one. Returns what it closed."""
+        raise NotImplementedError
 
     def _change(self, notification: Notification, **values: Any) -> None:
         for name, value in values.items():
@@ -36,4 +57,17 @@ class NotificationBase:
         notification.updated_at = self._clock.now()
 
     def _other_data(self, notification: Notification) -> dict[str, Any]:
-        return {"notification_id": notification.id, "notification_id_prefixed": add_prefix(notification.id)}
+        return other_data_of(notification.id)
+
+
+def _request(notification: Notification, contact: Contact) -> Request:
+    return Request(
+        notification_id=notification.id,
+        merchant_id=notification.merchant_id,
+        notification_type=notification.notification_type,
+        conversation_id=notification.conversation_id,
+        context=notification.context,
+        answer_schema=notification.answer_model_json_schema,
+        lead_phone=contact.phone or contact.channel_user_id,
+        lead_name=contact.name,
+    )

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict  # Pydantic, and so Studio's schemas, need this one before Python 3.12
 
 from recado.db.models import Notification
@@ -26,6 +26,29 @@ class SupportClassificationOutput(BaseModel):
 
 class NotificationSchema(BaseModel):
     """A notification as the API gives it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": 12,
+                    "notification_type": "user_question_request",
+                    "status": "requested",
+                    "created_at": "2026-05-01T12:00:00Z",
+                    "updated_at": "2026-05-01T12:00:02Z",
+                    "conversation_id": 3,
+                    "context": {
+                        "question": "¿Venden hielo?",
+                        "document_id": 9,
+                        "lead_phone": "+51911111111",
+                        "lead_name": "Ana",
+                    },
+                    "requested_fields": ["question"],
+                    "answered_fields": ["answer"],
+                }
+            ]
+        }
+    )
 
     id: int
     notification_type: str
@@ -54,6 +77,39 @@ def described(notification: Notification) -> NotificationSchema:
     )
 
 
+class SameQuestionOutput(BaseModel):
+    """Whether one of the open questions asks the same."""
+
+    notification_id: str | None = Field(description="The open question that asks the same, such as NOTIF_12, or null")
+
+
+class Classification(TypedDict):
+    """Who deals with a support request. `target_merchant_users`: types of staff, none for all of it."""
+
+    support_request_type: str
+    target_merchant_users: list[str]
+
+
+class Request(TypedDict):
+    """A notification for which the staff has to be asked."""
+
+    notification_id: int
+    merchant_id: int
+    notification_type: str
+    conversation_id: int
+    context: dict[str, Any]
+    answer_schema: dict[str, Any]
+    lead_phone: str
+    lead_name: str | None
+
+
+class OpenQuestion(TypedDict):
+    """An earlier question that waits for its answer."""
+
+    notification_id: int
+    question: str
+
+
 class Pending(TypedDict):
     """An open notification as the staff's agent sees it."""
 
@@ -64,15 +120,26 @@ class Pending(TypedDict):
 
 
 class AnswerContext(TypedDict):
-    """Everything that taking an answer back needs to know."""
+    """Everything that taking an answer back needs to know. `asked` and `answer`: the first of the type's requested and
+    answered fields; what else staff noted is internal and not in here. `joined`: another one was answered for it. `returned`: the
+    answer is on its way already."""
 
     merchant_id: int
     merchant: str
-    conversation_id: int
+    notification_id: int
     notification_type: str
-    question: str
+    joined: bool
+    returned: bool
+    allow_multiple_answers: bool
+    answer_key: str
+    answered_by: int | None
+    asked: str
     answer: str
+    document_id: int | None
+    recipients: list[int]
+    conversation_id: int
     person_name: str
     language: str
+    last_inbound_at: str | None
     summary: str
-    history: list[dict[str, str]]
+    summarised_through: int

@@ -12,7 +12,7 @@ from recado.notifications.answering import Answering
 from recado.notifications.asking import Asking
 from recado.notifications.repository import ANSWERED, REQUESTED
 from recado.notifications.schemas import Pending
-from recado.notifications.types import add_prefix
+from recado.notifications.types import add_prefix, asked_of
 from recado.text import mask_phone, shorten
 
 
@@ -42,13 +42,13 @@ class NotificationService(Asking, Answering):
         return await self._notifications.by_document(document_id)
 
     async def pending(self) -> list[Pending]:
-        """What is open, as the staff's agent sees it."""
+        """What is open, as the staff's agent sees it: without those that wait for another one's answer."""
         return [
             Pending(
                 notification_id=add_prefix(found.id),
-                question=shorten(str(found.context.get("question", "")), 500),
+                question=shorten(asked_of(found.notification_type, found.context), 500),
                 customer=str(found.context.get("lead_name") or mask_phone(found.context.get("lead_phone"))),
                 answer_schema=found.answer_model_json_schema,
             )
-            for found in await self._notifications.find(REQUESTED, ())
+            for found in await self._notifications.pending()
         ]

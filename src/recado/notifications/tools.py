@@ -13,7 +13,7 @@ from recado.db.engine import Database
 from recado.errors import AlreadyAnswered, InvalidInput, NotFound, RecadoError, WrongPerson
 from recado.jobs.nudges import Nudges
 from recado.notifications.service import NotificationService
-from recado.notifications.types import NotificationType, add_prefix, read_prefixed
+from recado.notifications.types import NotificationType, add_prefix, other_data_of, read_prefixed
 from recado.text import clean_text
 
 
@@ -25,17 +25,30 @@ Said = Annotated[str, BeforeValidator(_clean)]
 """A text of the model's; what is blank once it is cleaned counts as nothing."""
 
 
-class RequestNotification(BaseModel):
-    """Ask the merchant's team what the documents do not answer."""
-
-    model_config = ConfigDict(title="request_notification", extra="forbid")
-
-    question: Said = Field(min_length=1, max_length=4_000, description="Understandable without the chat")
+class _ForTheTeam(BaseModel):
     language: Literal["es", "en", "pt", "fr"] = Field(description="The customer's language, or the nearest of these")
     message_to_customer: Said = Field(
         min_length=1,
         max_length=1_000,
         description="Tells the customer, in their language, that the team was asked",
+    )
+
+
+class RequestNotification(_ForTheTeam):
+    """Ask the merchant's team a question about the shop that the documents do not answer."""
+
+    model_config = ConfigDict(title="request_notification", extra="forbid")
+
+    question: Said = Field(min_length=1, max_length=4_000, description="Understandable without the chat")
+
+
+class RequestSupport(_ForTheTeam):
+    """Have the merchant's team take care of something of this customer's own: an order, a payment, a complaint."""
+
+    model_config = ConfigDict(title="request_support", extra="forbid")
+
+    reason: Said = Field(
+        min_length=1, max_length=4_000, description="What happened and what they want, understandable without the chat"
     )
 
 
@@ -59,7 +72,7 @@ class ListNotifications(BaseModel):
     model_config = ConfigDict(title="list_notifications", extra="forbid")
 
 
-CUSTOMER_TOOLS: tuple[type[BaseModel], ...] = (RequestNotification,)
+CUSTOMER_TOOLS: tuple[type[BaseModel], ...] = (RequestNotification, RequestSupport)
 STAFF_TOOLS: tuple[type[BaseModel], ...] = (AnswerNotification, ListNotifications)
 
 
@@ -113,16 +126,20 @@ class Tools:
             return ToolResult(f"Not done: {error}", failed=True)
 
     async def _customer(self, call: ToolCall, context: ToolContext) -> ToolResult:
-        if call["name"] != "request_notification":
+        arguments: RequestNotification | RequestSupport
+        if call["name"] == "request_notification":
+            arguments = RequestNotification.model_validate(call["args"])
+            notification_type, asked = NotificationType.user_question_request, {"question": arguments.question}
+        elif call["name"] == "request_support":
+            arguments = RequestSupport.model_validate(call["args"])
+            notification_type = NotificationType.user_support_request
+            asked = {"support_request_reason": arguments.reason}
+        else:
             raise WrongPerson(f"there is no tool {call['name']!r} here")
-        arguments = RequestNotification.model_validate(call["args"])
         async with self._database.transaction() as session:
             service = NotificationService(session, context.merchant_id, self._clock)
             notification = await service.request(
-                NotificationType.user_question_request,
-                context.conversation_id,
-                {"question": arguments.question},
-                request_key=context.key,
+                notification_type, context.conversation_id, asked, request_key=context.key
             )
         await self._nudges.request_notification(notification.id, context.merchant_id)
         return ToolResult(
@@ -147,16 +164,14 @@ class Tools:
         answer = _json_object(arguments.answer_json)
         async with self._database.transaction() as session:
             service = NotificationService(session, context.merchant_id, self._clock)
-            await service.accept(notification_id, answer, context.key, context.merchant_user_id)
-        await self._nudges.answer_notification(notification_id, context.merchant_id)
+            closed = await service.accept(notification_id, answer, context.key, context.merchant_user_id)
+        for notification in closed:
+            await self._nudges.answer_notification(notification.id, context.merchant_id)
         return ToolResult(
             f"{add_prefix(notification_id)}: the answer is on its way to the customer.",
             reply=arguments.message_to_staff,
             acted=True,
-            other_data={
-                "notification_id": notification_id,
-                "notification_id_prefixed": add_prefix(notification_id),
-            },
+            other_data=other_data_of(notification_id),
         )
 
 

@@ -4,11 +4,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from recado.campaigns import templates
 from recado.errors import MissingField, UnknownNotificationType
+from recado.text import is_blank
 
 PREFIX = "NOTIF_"
 _PREFIXED = re.compile(r"\bNOTIF[_\s-]?(\d{1,9})\b", re.IGNORECASE)
@@ -35,6 +37,20 @@ class UserQuestionContext(BaseModel):
 
     question: str = Field(min_length=1)
     document_id: int
+    lead_phone: str
+    lead_name: str | None
+
+
+class UserSupportRequestContext(BaseModel):
+    """The context of a `user_support_request` while it waits."""
+
+    model_config = ConfigDict(extra="allow")
+
+    support_request_reason: str = Field(min_length=1)
+    support_request_type: str = Field(min_length=1)
+    """What kind of request it is, for people."""
+    target_merchant_users: list[str]
+    """The types of staff that are asked. Empty: all of them."""
     lead_phone: str
     lead_name: str | None
 
@@ -69,6 +85,7 @@ class NotificationConfig:
 
     requested_fields: tuple[str, ...]
     answered_fields: tuple[str, ...]
+    context_schema: type[BaseModel]
     answer_schema: type[BaseModel]
     requested_campaign: str
     answered_campaign: str
@@ -81,6 +98,7 @@ NOTIFICATION_CONFIG: Mapping[NotificationType, NotificationConfig] = {
     NotificationType.user_question_request: NotificationConfig(
         requested_fields=("question",),
         answered_fields=("answer",),
+        context_schema=UserQuestionContext,
         answer_schema=UserQuestionAnswerSchema,
         requested_campaign=templates.QUESTION_REQUEST,
         answered_campaign=templates.QUESTION_ANSWER,
@@ -88,6 +106,7 @@ NOTIFICATION_CONFIG: Mapping[NotificationType, NotificationConfig] = {
     NotificationType.user_support_request: NotificationConfig(
         requested_fields=("support_request_reason",),
         answered_fields=("agent_response_to_customer",),
+        context_schema=UserSupportRequestContext,
         answer_schema=UserSupportRequestAnswerSchema,
         requested_campaign=templates.SUPPORT_REQUEST,
         answered_campaign=templates.SUPPORT_RESPONSE,
@@ -104,17 +123,27 @@ def config_of(notification_type: str) -> NotificationConfig:
         raise UnknownNotificationType(f"{notification_type!r} is no notification type; known: {known}") from None
 
 
+def asked_of(notification_type: str, context: Mapping[str, object]) -> str:
+    """What is asked: the first of the requested fields. Raises UnknownNotificationType."""
+    return str(context.get(config_of(notification_type).requested_fields[0], ""))
+
+
 def check_fields(fields: tuple[str, ...], context: Mapping[str, object]) -> None:
     """Every field must be there, with something in it. Raises MissingField."""
     for field in fields:
         value = context.get(field)
-        if value is None or not str(value).strip():
+        if value is None or is_blank(str(value)):
             raise MissingField(field)
 
 
 def add_prefix(notification_id: int) -> str:
     """The id as people see it: NOTIF_123."""
     return f"{PREFIX}{notification_id}"
+
+
+def other_data_of(notification_id: int) -> dict[str, Any]:
+    """What the messages about a notification carry in their `other_data`."""
+    return {"notification_id": notification_id, "notification_id_prefixed": add_prefix(notification_id)}
 
 
 def read_prefixed(text: str) -> list[int]:

@@ -1,18 +1,24 @@
 """What the agent is told at the start of a turn: who is there, what was said, what is known."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
-from typing_extensions import TypedDict  # Pydantic, and so Studio's schemas, need this one before Python 3.12
+from typing_extensions import (  # Pydantic, and so Studio's schemas, need this one before Python 3.12
+    NotRequired,
+    TypedDict,
+)
 
 from recado.clock import Clock
 from recado.conversations.repository import ConversationRepository
 from recado.conversations.service import ConversationService
-from recado.db.models import Contact, Merchant, Message
-from recado.documents.service import DocumentService
+from recado.conversations.window import opens_window
+from recado.db.models import Merchant, Message
+from recado.documents.knowledge import Knowledge
 from recado.errors import NotFound
+from recado.language import clear_language
 from recado.merchants.repository import MerchantRepository
 from recado.notifications.schemas import Pending
 from recado.notifications.service import NotificationService
@@ -22,14 +28,25 @@ from recado.turns.repository import TurnRepository
 
 MAX_CHARACTERS = 4_000
 """How much of one message the model reads. The database keeps all of it."""
+_NOTES = re.compile(r"^(\[[^\[\]]*\] ?)+")
+"""What `readable` puts before a text: it is not what the person asks."""
+
+
+SHOW_ANSWER, ANSWER = "show_answer", "answer"
+"""What a tap brings back: of the button that opens a long answer, and of the one under a request to the staff."""
+
+TAPPED, ASKED_FOR = "tapped", "asked for"
+"""Why a notification is meant: its *Answer* button was tapped; the agent asked for its answer then."""
 
 
 class Incoming(TypedDict):
-    """One message that waits for an answer. `quoted`: the notification whose message it quotes."""
+    """One message that waits for an answer. `quoted`: the notification whose message it quotes. `button`: the id of
+    the one that was tapped."""
 
     kind: str
     text: str
     quoted: str | None
+    button: NotRequired[str]
 
 
 class Line(TypedDict):
@@ -100,7 +117,7 @@ async def load_context(session: AsyncSession, clock: Clock, given: Given, window
         merchant_id=merchant.id,
         merchant=merchant.name,
         conversation_id=conversation.id,
-        language=conversation.language or merchant.language,
+        language=heard_language(incoming) or conversation.language or merchant.language,
         role="staff" if person else "customer",
         person_name=person.name if person else contact.name,
         merchant_user_id=person.id if person else None,
@@ -112,37 +129,59 @@ async def load_context(session: AsyncSession, clock: Clock, given: Given, window
         target=None,
         answerable=None,
     )
-    if person is None:
-        loaded["documents"] = await _documents(session, clock, contact, incoming)
-    else:
+    if person is not None:
         pending = await NotificationService(session, given.merchant_id, clock).pending()
         loaded["pending"] = pending
-        loaded["target"], loaded["answerable"] = which_notification(incoming, pending, _asked_which(history))
+        loaded["target"], loaded["answerable"] = which_notification(incoming, pending, **_asked(history))
     return loaded
 
 
+def is_silent(message: Incoming) -> bool:
+    """Whether nobody answers this: it is no message, or the answer that it asks for is under way already."""
+    return not opens_window(message["kind"]) or message.get("button") == SHOW_ANSWER
+
+
+def heard_language(incoming: list[Incoming]) -> str | None:
+    """The language in which a person clearly writes now; None where the one that was kept stays."""
+    written = [message for message in incoming if not is_silent(message) and "button" not in message]
+    return clear_language("\n".join(_NOTES.sub("", message["text"]) for message in written))
+
+
 def which_notification(
-    incoming: list[Incoming], pending: list[Pending], asked_which: bool
+    incoming: list[Incoming], pending: list[Pending], asked_which: bool, asked_for: str | None = None
 ) -> tuple[dict[str, str] | None, list[str] | None]:
     """Which notification a staff member's messages are about, and which ones the agent may answer for them.
 
-    A quoted message decides, else a named id, else the only open one. When several are open and none of these says
-    which, nothing may be answered until the person was asked.
+    A quoted message decides, else a named id, else the one whose answer they were just asked for, else the only open
+    one. When several are open and none of these says which, nothing may be answered until the person was asked. A tap
+    alone says which, and answers nothing yet.
     """
     quoted = list(dict.fromkeys(message["quoted"] for message in incoming if message["quoted"]))
     named = [add_prefix(number) for number in read_prefixed("\n".join(message["text"] for message in incoming))]
     open_ids = [notification["notification_id"] for notification in pending]
-    for because, found in (("quoted", quoted), ("named", named), ("only one open", open_ids)):
+    only_taps = bool(incoming) and all(message.get("button") == ANSWER for message in incoming)
+    asked = [asked_for] if asked_for else []
+    for because, found in (("quoted", quoted), ("named", named), (ASKED_FOR, asked), ("only one open", open_ids)):
+        if len(found) == 1 and only_taps:
+            is_open = found[0] in open_ids
+            return {"notification_id": found[0], "because": TAPPED if is_open else f"{TAPPED}, but it is closed"}, []
         if len(found) == 1:
             return {"notification_id": found[0], "because": because}, found
         if found and because != "only one open":
-            return None, found
-    return None, None if asked_which else []
+            return None, [] if only_taps else found
+    return None, None if asked_which and not only_taps else []
 
 
-def _asked_which(history: list[Message]) -> bool:
+class _Asked(TypedDict):
+    asked_which: bool
+    asked_for: str | None
+
+
+def _asked(history: list[Message]) -> _Asked:
+    """What the agent has just asked a member of the staff. A request that came since then may be meant as well."""
     responses = [message for message in history if message.role == "response"]
-    return bool(responses) and bool(responses[-1].other_data.get("asked_which"))
+    last = responses[-1].other_data if responses else {}
+    return _Asked(asked_which=bool(last.get("asked_which")), asked_for=last.get("asked_for"))
 
 
 async def _incoming(
@@ -154,7 +193,10 @@ async def _incoming(
     for message in messages:
         source = quoted.get(message.quoted_provider_message_id or "")
         notification_id = source.other_data.get("notification_id_prefixed") if source else None
-        incoming.append(Incoming(kind=message.kind, text=readable(message), quoted=notification_id))
+        found = Incoming(kind=message.kind, text=readable(message), quoted=notification_id)
+        if message.other_data.get("button"):
+            found["button"] = str(message.other_data["button"])
+        incoming.append(found)
     return incoming
 
 
@@ -177,9 +219,13 @@ def _lines(history: list[Message], turn_id: int | None) -> list[Line]:
     ]
 
 
-async def _documents(
-    session: AsyncSession, clock: Clock, contact: Contact, incoming: list[Incoming]
-) -> list[dict[str, str]]:
-    asked = " ".join(message["text"] for message in incoming)
-    found = await DocumentService(session, contact.merchant_id, clock).relevant(asked)
+async def load_documents(knowledge: Knowledge, loaded: Loaded) -> list[dict[str, str]]:
+    """What may answer the customer. Staff, and what nobody answers, need none.
+
+    No database session may be open meanwhile: a model may be asked what the question means.
+    """
+    asked = [message for message in loaded["incoming"] if not is_silent(message)]
+    if loaded["role"] == "staff" or not asked:
+        return []
+    found = await knowledge.find(loaded["merchant_id"], "\n".join(_NOTES.sub("", message["text"]) for message in asked))
     return [{"title": document.title, "content": shorten(document.content, MAX_CHARACTERS)} for document in found]

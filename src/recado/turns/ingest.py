@@ -1,6 +1,7 @@
 """From stored events to messages and statuses, in the order in which they arrived."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -9,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from recado.alerts.service import Alerts
 from recado.channels.base import Channel, StatusUpdate
 from recado.clock import Clock
-from recado.conversations.outbox import apply_status
 from recado.conversations.repository import ConversationRepository
 from recado.conversations.service import ConversationService
+from recado.conversations.statuses import apply_status
 from recado.db.engine import Database
 from recado.db.models import InboxEvent
 from recado.errors import ConfigurationError, RecadoError
@@ -27,6 +28,14 @@ PASSING = (OperationalError, InterfaceError, ConfigurationError)
 """No fault of the events: the database is away, or SECRET_KEY is not the one of the credentials. They wait."""
 
 Accounts = dict[tuple[str, str], Account | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """The conversations of a batch: in which people wrote, with their merchants, and where that let deliveries go."""
+
+    written: dict[int, int]
+    released: set[int]
 
 
 class Ingest:
@@ -62,14 +71,16 @@ class Ingest:
                 return  # what comes from now on is nudged anew
 
     async def _batch(self, size: int) -> int:
-        touched: dict[int, int] = {}
+        touched = Touched({}, set())
         async with self._database.transaction() as session:
             await lock_inbox(session, self._database.is_sqlite)
             events = await received_events(session, size)
             accounts: Accounts = {}
             for event in events:
                 await self._take(session, event, accounts, touched)
-        for conversation_id, merchant_id in touched.items():
+        for conversation_id, merchant_id in touched.written.items():
+            if conversation_id in touched.released:
+                await self._nudges.deliver(conversation_id, merchant_id)
             await self._nudges.turn(conversation_id, merchant_id)
         return len(events)
 
@@ -84,9 +95,7 @@ class Ingest:
                 for event in await received_events(session, 1):
                     await self._put_aside(event, "dead", f"{type(error).__name__}: {error}"[:2_000])
 
-    async def _take(
-        self, session: AsyncSession, event: InboxEvent, accounts: Accounts, touched: dict[int, int]
-    ) -> None:
+    async def _take(self, session: AsyncSession, event: InboxEvent, accounts: Accounts, touched: Touched) -> None:
         place = (event.channel, event.address)
         if place not in accounts:
             accounts[place] = await find_account(session, *place)
@@ -105,10 +114,12 @@ class Ingest:
             if not await apply_status(repository, self._alerts, parsed):
                 log.info("status of a message that is not ours", event_id=event.id)
             return
-        conversation = await ConversationService(session, account.merchant_id, self._clock).receive(
+        conversation, released = await ConversationService(session, account.merchant_id, self._clock).receive(
             account, parsed, event.received_at
         )
-        touched[conversation.id] = account.merchant_id
+        touched.written[conversation.id] = account.merchant_id
+        if released:
+            touched.released.add(conversation.id)
 
     async def _put_aside(self, event: InboxEvent, state: str, reason: str) -> None:
         event.state, event.error = state, reason

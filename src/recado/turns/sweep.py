@@ -6,6 +6,7 @@ from recado.clock import Clock
 from recado.conversations.repository import conversations_with_due_deliveries
 from recado.db.engine import Database
 from recado.jobs.nudges import Nudges
+from recado.notifications.patience import notifications_to_follow_up
 from recado.notifications.repository import ANSWERED, unfinished_notifications
 from recado.turns.repository import conversations_with_work, count_received
 
@@ -16,7 +17,7 @@ NOTIFICATION_GRACE = timedelta(seconds=20)
 
 
 async def sweep(database: Database, clock: Clock, nudges: Nudges, *, at_start: bool = False) -> None:
-    """Nudge everything that has work left: inbox, turns, deliveries, notifications.
+    """Nudge everything that has work left: inbox, turns, deliveries, notifications; and what has waited too long.
 
     `at_start`: a process begins, and the jobs of the one before it may have died with that.
     """
@@ -27,6 +28,7 @@ async def sweep(database: Database, clock: Clock, nudges: Nudges, *, at_start: b
         talking = await conversations_with_work(session, LIMIT)
         sending = await conversations_with_due_deliveries(session, now, LIMIT)
         unfinished = await unfinished_notifications(session, untouched_since, LIMIT)
+        overdue = await notifications_to_follow_up(session, now, LIMIT)
     if received:
         await nudges.ingest()
     for conversation_id, merchant_id in talking:
@@ -38,3 +40,5 @@ async def sweep(database: Database, clock: Clock, nudges: Nudges, *, at_start: b
             await nudges.request_notification(notification.id, notification.merchant_id)
         if notification.status == ANSWERED and notification.returned_at is None:
             await nudges.answer_notification(notification.id, notification.merchant_id)
+    for notification_id, merchant_id in overdue:
+        await nudges.follow_up(notification_id, merchant_id)

@@ -11,8 +11,10 @@ from recado.db.models.conversations import (
     Message,
 )
 from recado.db.models.knowledge import (
+    ANSWERING_DOCUMENT,
     UNFINISHED_NOTIFICATION,
     WAITING_NOTIFICATION,
+    YAML_SOURCE,
     Document,
     Notification,
     SupportClassification,
@@ -22,6 +24,7 @@ from recado.db.models.simulator import SimulatorClock, SimulatorMessage
 from recado.db.models.turns import RECEIVED_EVENT, RUNNING_TURN, InboxEvent, Turn
 
 __all__ = [
+    "ANSWERING_DOCUMENT",
     "HELD_DELIVERY",
     "PENDING_MESSAGE",
     "RECEIVED_EVENT",
@@ -29,6 +32,7 @@ __all__ = [
     "UNFINISHED_NOTIFICATION",
     "UNSENT_DELIVERY",
     "WAITING_NOTIFICATION",
+    "YAML_SOURCE",
     "ApiKey",
     "Campaign",
     "CampaignLead",

@@ -15,6 +15,14 @@ UNFINISHED_NOTIFICATION = text("(announced_at IS NULL OR (status = 'answered' AN
 """One whose job has work left. Queries must use this very condition: SQLite takes a partial index for no other."""
 
 
+ANSWERING_DOCUMENT = text("category IN ('faq', 'user_question') AND content <> '' AND retired_at IS NULL")
+"""One that customers are answered from. Queries must use this very condition: SQLite takes a partial index for no
+other, and only these are in the full-text index."""
+
+YAML_SOURCE = "yaml"
+"""The source of a document that a YAML file holds: it is changed there, and applied."""
+
+
 class Document(Base):
     """One piece of the merchant's knowledge: FAQ, answered user question, support classification."""
 
@@ -22,6 +30,21 @@ class Document(Base):
     __table_args__ = (
         UniqueConstraint("merchant_id", "key"),
         Index("ix_documents_merchant_id_category", "merchant_id", "category"),
+        Index(
+            "ix_documents_answering",
+            "merchant_id",
+            "updated_at",
+            "id",
+            "embedded_with",
+            postgresql_where=ANSWERING_DOCUMENT,
+            sqlite_where=ANSWERING_DOCUMENT,
+        ),
+        Index(
+            "ix_documents_embedded_with",
+            "embedded_with",
+            postgresql_where=ANSWERING_DOCUMENT,
+            sqlite_where=ANSWERING_DOCUMENT,
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -34,7 +57,7 @@ class Document(Base):
     content: Mapped[str] = mapped_column(Text, default="")
     """Empty while a user question waits for its answer."""
     search_text: Mapped[str] = mapped_column(Text)
-    """Title and content without case and accents."""
+    """The words of title and content, as `recado.text.searchable` gives them. The full-text index is made of it."""
     notification_id: Mapped[int | None]
     """The notification whose answer it holds."""
     answered_by: Mapped[int | None]
@@ -45,7 +68,7 @@ class Document(Base):
     embedding: Mapped[bytes | None] = mapped_column(LargeBinary)
     """The meaning of title and content: float32, little-endian. None where there is none (yet)."""
     embedded_with: Mapped[str | None]
-    """The model that made `embedding`. None: it has to be made (anew)."""
+    """The model that was given title and content, and the vector's length. None: it has to be made (anew)."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 

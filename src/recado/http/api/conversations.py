@@ -1,0 +1,193 @@
+"""Conversations and what was said in them."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from recado.clock import Clock
+from recado.conversations import window
+from recado.conversations.listing import ConversationListing, ListedMessage
+from recado.db.models import Contact, Conversation
+from recado.http.api.common import DEFAULT_PAGE_SIZE, Page, PageSize, PathId, PhoneNumber, WantedPage
+from recado.http.auth import MAX_ID, MerchantId
+from recado.http.services import HttpServices
+
+
+def _with_plus(phone: Any) -> Any:
+    """In a query an unescaped + means a space."""
+    return f"+{phone.strip()}" if isinstance(phone, str) and phone.strip().isdecimal() else phone
+
+
+QueriedPhone = Annotated[
+    PhoneNumber,
+    BeforeValidator(_with_plus),
+    Query(description="E.164: +51911111111, its + escaped as %2B or left out", examples=["51911111111"]),
+]
+
+
+class PersonSchema(BaseModel):
+    """The person on the other side. The phone number may be missing: WhatsApp users can hide it."""
+
+    conversation_user_id: int
+    channel: str
+    channel_user_id: str
+    phone: str | None
+    name: str | None
+
+
+class ConversationSchema(BaseModel):
+    """The endless thread with one person. Free text may be sent while `window_open`, templates always."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": 3,
+                    "person": {
+                        "conversation_user_id": 3,
+                        "channel": "twilio",
+                        "channel_user_id": "+51911111111",
+                        "phone": "+51911111111",
+                        "name": "Ana",
+                    },
+                    "language": "es",
+                    "last_inbound_at": "2026-05-01T12:00:00Z",
+                    "window_open": True,
+                    "created_at": "2026-04-30T09:30:00Z",
+                }
+            ]
+        }
+    )
+
+    id: int
+    person: PersonSchema
+    language: str | None
+    last_inbound_at: datetime | None
+    window_open: bool
+    created_at: datetime
+
+
+class MessageSchema(BaseModel):
+    """One message. Role: `user` (from the person), `response` (to the person), `assistant` (an instruction that only
+    the agent reads) or `admin` (typed by a human). `delivery_state` is that of the part that came least far; null for
+    what is not sent to anybody.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": 21,
+                    "role": "response",
+                    "kind": "text",
+                    "text": "Sí, abrimos los domingos de 9 a 13.",
+                    "other_data": {"notification_id": 12, "notification_id_prefixed": "NOTIF_12"},
+                    "delivery_state": "read",
+                    "created_at": "2026-05-01T12:00:00Z",
+                }
+            ]
+        }
+    )
+
+    id: int
+    role: str
+    kind: str
+    text: str
+    other_data: dict[str, Any]
+    delivery_state: str | None
+    created_at: datetime
+
+
+class MessagesPage(BaseModel):
+    """Messages in the order in which they were written. `next_before` leads to the older ones; null: there are none."""
+
+    items: list[MessageSchema]
+    total: int
+    page_size: int
+    next_before: int | None = Field(description="Pass it as `before`")
+
+
+def router(services: HttpServices) -> APIRouter:
+    """The routes, on these services."""
+    api = ConversationsApi(services)
+    routes = APIRouter(prefix="/conversation/conversations", tags=["conversations"])
+    routes.add_api_route("", api.list_conversations, methods=["GET"], summary="Conversations, newest first")
+    routes.add_api_route("/{conversation_id}", api.get_conversation, methods=["GET"], summary="One conversation")
+    routes.add_api_route(
+        "/{conversation_id}/messages", api.list_messages, methods=["GET"], summary="Its messages, newest last"
+    )
+    return routes
+
+
+class ConversationsApi:
+    """The handlers."""
+
+    def __init__(self, services: HttpServices) -> None:
+        self._database = services.database
+        self._clock = services.clock
+
+    async def list_conversations(
+        self, merchant_id: MerchantId, paging: WantedPage, phone: QueriedPhone | None = None
+    ) -> Page[ConversationSchema]:
+        """The merchant's conversations with customers and staff; with `phone`, those with that person."""
+        async with self._database.read() as session:
+            listing = ConversationListing(session, merchant_id)
+            rows, total = await listing.page(phone, paging.page_size, paging.offset)
+        return paging.of((_conversation(*row, self._clock) for row in rows), total)
+
+    async def get_conversation(self, merchant_id: MerchantId, conversation_id: PathId) -> ConversationSchema:
+        """One conversation with its person."""
+        async with self._database.read() as session:
+            found = await ConversationListing(session, merchant_id).get(conversation_id)
+        return _conversation(*found, self._clock)
+
+    async def list_messages(
+        self,
+        merchant_id: MerchantId,
+        conversation_id: PathId,
+        before: Annotated[int | None, Query(ge=1, le=MAX_ID, description="Only messages older than this one")] = None,
+        page_size: PageSize = DEFAULT_PAGE_SIZE,
+    ) -> MessagesPage:
+        """The newest messages, or with `before` the newest of those that are older."""
+        async with self._database.read() as session:
+            listing = ConversationListing(session, merchant_id)
+            rows, total = await listing.messages(conversation_id, before, page_size + 1)
+        more, rows = len(rows) > page_size, rows[-page_size:]
+        return MessagesPage(
+            items=[_message(row) for row in rows],
+            total=total,
+            page_size=page_size,
+            next_before=rows[0].message.id if more else None,
+        )
+
+
+def _conversation(conversation: Conversation, contact: Contact, clock: Clock) -> ConversationSchema:
+    return ConversationSchema(
+        id=conversation.id,
+        person=PersonSchema(
+            conversation_user_id=contact.id,
+            channel=contact.channel,
+            channel_user_id=contact.channel_user_id,
+            phone=contact.phone,
+            name=contact.name,
+        ),
+        language=conversation.language,
+        last_inbound_at=conversation.last_inbound_at,
+        window_open=window.is_open(conversation.last_inbound_at, clock.now()),
+        created_at=conversation.created_at,
+    )
+
+
+def _message(row: ListedMessage) -> MessageSchema:
+    message = row.message
+    return MessageSchema(
+        id=message.id,
+        role=message.role,
+        kind=message.kind,
+        text=message.text,
+        other_data=message.other_data,
+        delivery_state=row.delivery_state,
+        created_at=message.created_at,
+    )

@@ -1,0 +1,98 @@
+"""Which members of the staff are asked, and where each of them is reached."""
+
+from collections.abc import Sequence
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from recado.clock import Clock
+from recado.db.models import Contact, Conversation, Merchant, MerchantUser
+from recado.notifications.request_repository import RequestRepository, Staff
+from recado.text import fold
+
+log = structlog.get_logger(__name__)
+
+ADMIN = "admin"
+
+Person = tuple[MerchantUser, Contact | None, Conversation | None]
+
+
+def choose(people: Sequence[Person], types: Sequence[str]) -> list[Person]:
+    """Those of any of these types, all without any. Nobody is of them: the admins, and without admins whoever is there.
+
+    A customer waits: better the wrong member of the staff is asked than none.
+    """
+    if not types:
+        return list(people)
+    return _of(people, types) or _of(people, [ADMIN]) or list(people)
+
+
+def _of(people: Sequence[Person], types: Sequence[str]) -> list[Person]:
+    wanted = {_key(name) for name in types}
+    return [found for found in people if wanted & {_key(name) for name in found[0].types}]
+
+
+def _key(user_type: str) -> str:
+    return fold(user_type).strip()
+
+
+class Recipients:
+    """Finds the staff's conversations, within one transaction that the caller commits."""
+
+    def __init__(self, session: AsyncSession, merchant_id: int, clock: Clock) -> None:
+        self._requests = RequestRepository(session, merchant_id)
+        self._merchant_id = merchant_id
+        self._clock = clock
+
+    async def find(
+        self, conversation_id: int, types: Sequence[str]
+    ) -> tuple[Merchant, list[tuple[Contact, Conversation]]]:
+        """The merchant, and whom to ask on behalf of a conversation, on the account that it uses.
+
+        Contacts and conversations are made for those who never wrote. Raises ConversationNotFound.
+        """
+        staff = await self._requests.staff(conversation_id)
+        people = await self._open(staff, choose(staff.people, types))
+        if any(conversation is None for _, _, conversation in people):
+            # Another process made theirs in the same moment: they are there now.
+            staff = await self._requests.staff(conversation_id)
+            people = choose(staff.people, types)
+        found = []
+        for person, contact, conversation in people:
+            if contact is None or conversation is None:
+                log.error("a member of staff has no conversation", merchant_id=self._merchant_id, staff_id=person.id)
+                continue
+            contact.name = person.name
+            conversation.channel_account_id = staff.account_id
+            found.append((contact, conversation))
+        return staff.merchant, found
+
+    async def _open(self, staff: Staff, people: Sequence[Person]) -> list[Person]:
+        now = self._clock.now()
+        contacts = await self._requests.add_contacts(
+            [
+                {
+                    "channel": staff.channel,
+                    "channel_user_id": person.phone,
+                    "phone": person.phone,
+                    "name": person.name,
+                    "created_at": now,
+                }
+                for person, contact, _ in people
+                if contact is None
+            ]
+        )
+        by_phone = {contact.phone: contact for contact in contacts}
+        known = [(person, contact or by_phone.get(person.phone), found) for person, contact, found in people]
+        conversations = await self._requests.add_conversations(
+            [
+                {"contact_id": contact.id, "channel_account_id": staff.account_id, "created_at": now}
+                for _, contact, found in known
+                if contact is not None and found is None
+            ]
+        )
+        by_contact = {conversation.contact_id: conversation for conversation in conversations}
+        return [
+            (person, contact, found or (by_contact.get(contact.id) if contact else None))
+            for person, contact, found in known
+        ]

@@ -1,0 +1,237 @@
+"""All SQL that asking the staff of one merchant needs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, exists, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from recado.db.insert import insert_new
+from recado.db.models import (
+    ChannelAccount,
+    Contact,
+    Conversation,
+    Document,
+    Merchant,
+    MerchantUser,
+    Notification,
+    SupportClassification,
+)
+from recado.errors import ConversationNotFound, NotificationNotFound
+from recado.notifications.repository import REQUESTED, NotificationRepository
+
+OPEN_QUESTIONS = 200
+"""How many earlier questions are compared by their text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staff:
+    """The active staff, each with their conversation on the channel where a customer asked, where they have one."""
+
+    merchant: Merchant
+    channel: str
+    account_id: int
+    people: list[tuple[MerchantUser, Contact | None, Conversation | None]]
+
+
+class RequestRepository:
+    """One merchant's requests to its staff."""
+
+    def __init__(self, session: AsyncSession, merchant_id: int) -> None:
+        self._session = session
+        self._merchant_id = merchant_id
+        self._is_sqlite = session.get_bind().dialect.name == "sqlite"
+
+    async def add(self, request_key: str, **values: Any) -> Notification:
+        """A new notification, or the one that was requested under this key before."""
+        values |= {"merchant_id": self._merchant_id, "request_key": request_key}
+        statement = insert_new(Notification, self._is_sqlite).values(**values).returning(Notification)
+        new: Notification | None = (await self._session.scalars(statement)).one_or_none()
+        if new is not None:
+            return new
+        query = select(Notification).where(
+            Notification.merchant_id == self._merchant_id, Notification.request_key == request_key
+        )
+        return (await self._session.scalars(query)).one()
+
+    async def load(self, notification_id: int) -> tuple[Notification, Contact]:
+        """A notification and who asks. Raises NotificationNotFound or ConversationNotFound."""
+        query = (
+            select(Notification, Contact)
+            .outerjoin(
+                Conversation,
+                and_(
+                    Conversation.id == Notification.conversation_id,
+                    Conversation.merchant_id == Notification.merchant_id,
+                ),
+            )
+            .outerjoin(Contact, Contact.id == Conversation.contact_id)
+            .where(Notification.merchant_id == self._merchant_id, Notification.id == notification_id)
+        )
+        row = (await self._session.execute(query)).one_or_none()
+        if row is None:
+            raise NotificationNotFound(f"Notification {notification_id} not found")
+        if row[1] is None:
+            raise ConversationNotFound(f"Conversation {row[0].conversation_id} not found")
+        return row[0], row[1]
+
+    async def add_to_context(
+        self, notification_id: int, added: Mapping[str, Any], known: Mapping[str, Any], **values: Any
+    ) -> bool:
+        """Add to a notification's context and change it. Whether it still waits for its answer.
+
+        `known` is its context as last seen: while nobody has answered, nobody else changes it, so that it need not be
+        read again. An answer that came meanwhile is kept. Raises NotificationNotFound.
+        """
+        if await self.change_waiting(notification_id, context={**known, **added}, **values):
+            return True
+        notification = await NotificationRepository(self._session, self._merchant_id).get(
+            notification_id, to_change=True
+        )
+        notification.context = {**notification.context, **added}
+        for name, value in values.items():
+            setattr(notification, name, value)
+        return False
+
+    async def staff(self, conversation_id: int) -> Staff:
+        """Who could be asked on behalf of a conversation, and where. Raises ConversationNotFound."""
+        asking = aliased(Conversation)
+        theirs = or_(Contact.channel_user_id == MerchantUser.phone, Contact.phone == MerchantUser.phone)
+        query = (
+            select(Merchant, ChannelAccount.channel, ChannelAccount.id, MerchantUser, Contact, Conversation)
+            .join(asking, asking.merchant_id == Merchant.id)
+            .join(ChannelAccount, ChannelAccount.id == asking.channel_account_id)
+            .outerjoin(MerchantUser, and_(MerchantUser.merchant_id == Merchant.id, MerchantUser.active))
+            .outerjoin(
+                Contact, and_(Contact.merchant_id == Merchant.id, Contact.channel == ChannelAccount.channel, theirs)
+            )
+            .outerjoin(Conversation, Conversation.contact_id == Contact.id)
+            .where(Merchant.id == self._merchant_id, asking.id == conversation_id)
+            .order_by(MerchantUser.id, Contact.id)
+        )
+        rows = (await self._session.execute(query)).all()
+        if not rows:
+            raise ConversationNotFound(f"Conversation {conversation_id} not found")
+        # One person may be there twice, with and without their number: the first contact is the one that is used.
+        people = {row[3].id: (row[3], row[4], row[5]) for row in reversed(rows) if row[3] is not None}
+        return Staff(rows[0][0], rows[0][1], rows[0][2], [people[key] for key in sorted(people)])
+
+    async def add_contacts(self, rows: Sequence[Mapping[str, Any]]) -> list[Contact]:
+        """New contacts; those that another process has made meanwhile are left out."""
+        values = [{"merchant_id": self._merchant_id, **row} for row in rows]
+        statement = insert_new(Contact, self._is_sqlite).values(values).returning(Contact)
+        return list(await self._session.scalars(statement)) if values else []
+
+    async def add_conversations(self, rows: Sequence[Mapping[str, Any]]) -> list[Conversation]:
+        """New conversations; those that another process has made meanwhile are left out."""
+        values = [{"merchant_id": self._merchant_id, **row} for row in rows]
+        statement = insert_new(Conversation, self._is_sqlite).values(values).returning(Conversation)
+        return list(await self._session.scalars(statement)) if values else []
+
+    async def open_before(self, notification_id: int, notification_type: str) -> list[tuple[int, str]]:
+        """(id, question) of earlier notifications that wait for an answer of their own, newest first."""
+        query = (
+            select(Notification.id, Notification.context["question"].as_string())
+            .where(
+                Notification.merchant_id == self._merchant_id,
+                Notification.status == REQUESTED,
+                Notification.notification_type == notification_type,
+                Notification.joined_to_id.is_(None),
+                Notification.id < notification_id,
+            )
+            .order_by(Notification.id.desc())
+            .limit(OPEN_QUESTIONS)
+        )
+        return [(row[0], str(row[1] or "")) for row in await self._session.execute(query)]
+
+    async def joined_to(self, notification_id: int) -> int | None:
+        """What a notification has been joined to."""
+        query = select(Notification.joined_to_id).where(
+            Notification.merchant_id == self._merchant_id, Notification.id == notification_id
+        )
+        return await self._session.scalar(query)
+
+    async def change_waiting(self, notification_id: int, **values: Any) -> bool:
+        """Change a notification that waits for its answer. Whether it does."""
+        waiting = await self._session.execute(
+            update(Notification)
+            .where(
+                Notification.merchant_id == self._merchant_id,
+                Notification.id == notification_id,
+                Notification.status == REQUESTED,
+            )
+            .values(**values)
+            .returning(Notification.id)
+        )
+        return waiting.scalar() is not None
+
+    async def move_joined(self, from_id: int, root: Notification, now: datetime) -> None:
+        """What had been joined to `from_id` belongs to `root` now. Of one conversation, only one hears the answer."""
+        mine = (Notification.merchant_id == self._merchant_id, Notification.status == REQUESTED)
+        await self._session.execute(
+            update(Notification)
+            .where(*mine, Notification.joined_to_id == from_id)
+            .values(joined_to_id=root.id, updated_at=now)
+            .execution_options(synchronize_session=False)
+        )
+        earlier = aliased(Notification)
+        heard = exists().where(
+            earlier.joined_to_id == root.id,
+            earlier.conversation_id == Notification.conversation_id,
+            earlier.id < Notification.id,
+        )
+        await self._session.execute(
+            update(Notification)
+            .where(
+                *mine,
+                Notification.joined_to_id == root.id,
+                Notification.returned_at.is_(None),
+                or_(Notification.conversation_id == root.conversation_id, heard),
+            )
+            .values(returned_at=now)
+            .execution_options(synchronize_session=False)
+        )
+
+    async def classifications(
+        self, category: str, reason_hash: str, limit: int
+    ) -> tuple[list[tuple[str, str]], SupportClassification | None]:
+        """(title, content) of the documents of a category, and what was said of this reason before."""
+        query = (
+            select(Document.title, Document.content, SupportClassification)
+            .outerjoin(
+                SupportClassification,
+                and_(
+                    SupportClassification.merchant_id == Document.merchant_id,
+                    SupportClassification.reason_hash == reason_hash,
+                ),
+            )
+            .where(
+                Document.merchant_id == self._merchant_id,
+                Document.category == category,
+                Document.retired_at.is_(None),
+            )
+            .order_by(Document.id)
+            .limit(limit)
+        )
+        rows = (await self._session.execute(query)).all()
+        return [(row[0], row[1]) for row in rows], rows[0][2] if rows else None
+
+    async def keep_classification(self, reason_hash: str, **values: Any) -> None:
+        """Keep what was said of a reason, instead of what was said before."""
+        changed = await self._session.execute(
+            update(SupportClassification)
+            .where(
+                SupportClassification.merchant_id == self._merchant_id,
+                SupportClassification.reason_hash == reason_hash,
+            )
+            .values(**values)
+            .returning(SupportClassification.id)
+        )
+        if changed.scalar() is None:
+            statement = insert_new(SupportClassification, self._is_sqlite)
+            await self._session.execute(
+                statement.values(merchant_id=self._merchant_id, reason_hash=reason_hash, **values)
+            )
