@@ -194,7 +194,9 @@ class Shop:
         async with self.conversations() as service:
             return (await service.open(self.account, phone, phone, name))[1].id
 
-    async def hear(self, text: str, phone: str = ANA, *, kind: str = "text", quoting: str | None = None) -> int:
+    async def hear(
+        self, text: str, phone: str = ANA, *, kind: str = "text", quoting: str | None = None, button: str | None = None
+    ) -> int:
         """A person writes; the id of their conversation."""
         self.heard += 1
         inbound = InboundMessage(
@@ -205,6 +207,7 @@ class Shop:
             kind,
             text,
             quoted_provider_message_id=quoting,
+            button=button,
         )
         async with self.conversations() as service:
             return (await service.receive(self.account, inbound, self.clock.now()))[0].id

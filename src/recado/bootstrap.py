@@ -64,7 +64,7 @@ class Services:
 
     def conversation_nodes(self) -> ConversationNodes:
         """The steps of the conversation graph on these services."""
-        tools = Tools(self.database, self.clock, self.nudges)
+        tools = Tools(self.database, self.clock, self.nudges, self.alerts)
         window = self.settings.history_window
         return ConversationNodes(self.database, self.clock, self.models, self.knowledge, tools, window)
 

@@ -24,8 +24,10 @@ def customer(*texts: str) -> AIMessage:
     return DemoChatModel(task="customer").invoke(messages)
 
 
-def staff(*texts: str, pending: list[dict[str, Any]] = PENDING, target: str | None = None) -> AIMessage:
-    about = {"notification_id": target, "because": "quoted"} if target else None
+def staff(
+    *texts: str, pending: list[dict[str, Any]] = PENDING, target: str | None = None, because: str = "quoted"
+) -> AIMessage:
+    about = {"notification_id": target, "because": because} if target else None
     prompt = render(
         "staff", merchant="Bodega", language="es", person_name="Rosa", pending=pending, target=about, summary=""
     )
@@ -80,9 +82,27 @@ def test_nothing_is_open() -> None:
     assert staff("Hola", pending=[]).text == PHRASES["es"]["none"]
 
 
-def test_structured_output() -> None:
-    prompt = render("localise", language="es", person_name="Ana", question="¿Talla 44?", answer="Queda un par.")
+LOCALISED = [(False, "queda un par"), (True, "te responde: queda un par")]
+
+
+@pytest.mark.parametrize(("is_support", "fragment"), LOCALISED)
+def test_structured_output(is_support: bool, fragment: str) -> None:
+    about = {"asked": "¿Talla 44?", "answer": "Queda un par.", "is_support": is_support}
+    prompt = render("localise", language="es", person_name="Ana", **about)
     model = DemoChatModel(task="localise").with_structured_output(LocalizedResponse)
     assert model.invoke([("system", prompt.text)]) == LocalizedResponse(
-        continuation_fragment="queda un par", full_sentence="Queda un par."
+        continuation_fragment=fragment, full_sentence="Queda un par."
     )
+
+
+def test_a_tap_is_asked_about_and_an_answer_fits_the_schema_of_what_it_is_for() -> None:
+    schema = {"required": ["agent_response_to_customer"]}
+    pending = [{**PENDING[0], "answer_schema": schema}]
+    said = staff("Responder", pending=pending, target="NOTIF_1", because="tapped").text
+    assert "NOTIF_1" in said
+    assert "¿Talla 44?" in said
+    assert staff("Responder", pending=[], target="NOTIF_1", because="tapped, but it is closed").text == (
+        PHRASES["es"]["closed"]
+    )
+    [call] = staff("Queda un par", pending=pending, target="NOTIF_1", because="asked for").tool_calls
+    assert json.loads(call["args"]["answer_json"]) == {"agent_response_to_customer": "Queda un par"}

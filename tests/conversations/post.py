@@ -1,6 +1,10 @@
 """A shop with its outbox, for the tests of deliveries."""
 
-from sqlalchemy import update
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import event, update
 
 from recado.channels.base import StatusUpdate
 from recado.conversations.outbox import Outbox
@@ -36,6 +40,21 @@ class Post:
         async with self.shop.database.transaction() as session:
             repository = ConversationRepository(session, self.shop.merchant_id)
             return await apply_status(repository, self.alerts, StatusUpdate(provider_id, state, delivery_id, **more))
+
+    @contextmanager
+    def statements(self) -> Iterator[list[str]]:
+        """What reaches the database within the block."""
+        found: list[str] = []
+
+        def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+            found.append(statement)
+
+        engine = self.shop.database.engine.sync_engine
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield found
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
 
     async def due(self) -> list[tuple[int, int]]:
         """What the sweep finds to send."""

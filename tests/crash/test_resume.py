@@ -128,7 +128,8 @@ async def test_an_answer_that_comes_before_the_recipients_are_kept_closes_it_for
         service = NotificationService(session, shop.merchant_id, shop.clock)
         await service.accept(notification_id, {"answer": "Sí"}, "key of Rosa", None)
     async with shop.database.transaction() as session:
-        told = await NotificationService(session, shop.merchant_id, shop.clock).notify_others(notification_id)
+        service = NotificationService(session, shop.merchant_id, shop.clock)
+        told = await service.notify_others(await service.load_answer(notification_id))
     assert len(told) == 2
 
 
@@ -144,12 +145,15 @@ async def test_a_late_nudge_does_not_run_again_what_is_done(shop: Shop) -> None:
             if thread_id.startswith("request:"):
                 await service.remember_recipients(notification_id, [])
             else:
-                await service.accept(notification_id, {"answer": "Sí"}, "key of Rosa", None)
-                await service.finish(notification_id)
+                await service.finish(given["context"])
 
     jobs = NotificationJobs(shop.database, shop.clock, AlertLog(), Nudges(make_queue("memory://")), run, run)
     for _ in range(2):
         await jobs.request(notification_id, shop.merchant_id)
+    await jobs.answer(notification_id, shop.merchant_id)
+    async with shop.database.transaction() as session:
+        service = NotificationService(session, shop.merchant_id, shop.clock)
+        await service.accept(notification_id, {"answer": "Sí"}, "key of Rosa", None)
     for _ in range(2):
         await jobs.answer(notification_id, shop.merchant_id)
     assert runs == [f"request:{notification_id}", f"answer:{notification_id}"]

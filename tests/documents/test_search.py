@@ -202,14 +202,14 @@ MANY = """
 WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 3000)
 INSERT INTO documents
     (merchant_id, key, category, source, title, content, search_text, created_at, updated_at)
-SELECT :merchant_id, CAST(n AS text), 'faq', 'api', 'x', 'y', 'palabra' || CAST(n AS text) || ' y', :now, :now
+SELECT :merchant_id, CAST(n AS text), 'faq', 'api', 'x', :content, 'palabra' || CAST(n AS text) || ' y', :now, :now
 FROM number
 """
 
 
 async def test_the_indexes_are_used(library: Library, database: Database) -> None:
     async with database.transaction() as session:
-        values = {"merchant_id": library.shop.merchant_id, "now": NOON}
+        values = {"merchant_id": library.shop.merchant_id, "now": NOON, "content": "y" * 1_000}
         await session.execute(text(MANY), values)
         await session.execute(text("ANALYZE documents" if not database.is_sqlite else "SELECT 1"))
     async with database.engine.connect() as connection:
@@ -217,8 +217,11 @@ async def test_the_indexes_are_used(library: Library, database: Database) -> Non
     if database.is_sqlite:
         assert "SCAN documents_fts VIRTUAL TABLE INDEX" in plan
         assert "SEARCH d USING INDEX ix_documents_answering (merchant_id=?)" in plan
-        assert "SEARCH d USING COVERING INDEX ix_documents_answering (merchant_id=?)" in plan
-        assert "SCAN d" not in plan
+        assert (
+            "SEARCH d USING COVERING INDEX ix_documents_vectors (merchant_id=? AND embedded_with=? AND retired_at=?)"
+            in plan
+        )
+        assert not [line for line in plan.splitlines() if line.split()[:2] == ["SCAN", "d"]]
     else:
         assert "Bitmap Index Scan on ix_documents_words" in plan
         assert "ix_documents_answering" in plan

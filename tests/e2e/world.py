@@ -1,10 +1,12 @@
 """The people and shops of these tests, and what they do over HTTP."""
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,12 +68,25 @@ class Shop:
         return f"+5191{self.number:02}{number:05}"
 
     def content_sid(self, template: str, language: str) -> str:
-        kinds = ("merchant_user_question_request", "merchant_user_question_answer", "merchant_user_notification_closed")
+        kinds = (
+            "merchant_user_question_request",
+            "merchant_user_question_answer",
+            "merchant_user_notification_closed",
+            "merchant_user_override_request",
+            "customer_support_response",
+            "customer_answer_ready",
+        )
         return f"HX{self.number:02}{kinds.index(template):02}{LANGUAGES.index(language):028}"
 
     def spec(self) -> dict[str, Any]:
         """This shop as `recado apply` reads it."""
-        names = ["merchant_user_question_request", "merchant_user_question_answer"]
+        names = [
+            "merchant_user_question_request",
+            "merchant_user_question_answer",
+            "merchant_user_override_request",
+            "customer_support_response",
+            "customer_answer_ready",
+        ]
         if self.number % 2 == 0:
             names.append("merchant_user_notification_closed")
         templates = {name: {code: self.content_sid(name, code) for code in LANGUAGES} for name in names}
@@ -90,6 +105,12 @@ class Shop:
                 {"name": "Luis", "phone": self.luis, "types": ["returns", "support"]},
             ],
             "documents": [
+                {
+                    "category": "support_classification",
+                    "title": "returns",
+                    "content": "Processes returns, exchanges, refunds",
+                },
+                {"category": "support_classification", "title": "billing", "content": "Invoices and payments"},
                 {"category": "faq", "title": "¿Hacen envíos?", "content": "Sí, a todo Lima en 24 horas."},
                 {"category": "faq", "title": "Do you accept credit cards?", "content": "Yes, Visa and Mastercard."},
             ],
@@ -221,6 +242,12 @@ class World:
             number,
         )
 
+    def later(self, **duration: float) -> None:
+        """Move the system's clock forward."""
+        seconds = timedelta(**duration).total_seconds()
+        answer = self.client.post(f"{self.server.url}/simulator/clock", json={"advance_seconds": seconds})
+        assert answer.status_code == 200, answer.text
+
     def quiet(self) -> None:
         """Wait until nothing is under way: no event, message, turn or delivery waits."""
         sql = (
@@ -242,6 +269,25 @@ def tool(name: str, **arguments: Any) -> dict[str, Any]:
 def ask(question: str, language: str = "es", message: str = "Le pregunto al equipo.") -> dict[str, Any]:
     """The customer's model asks the team."""
     return tool("request_notification", question=question, language=language, message_to_customer=message)
+
+
+def ask_support(reason: str, language: str = "es", message: str = "Le aviso al equipo.") -> dict[str, Any]:
+    """The customer's model hands a support request to the team."""
+    return tool("request_support", reason=reason, language=language, message_to_customer=message)
+
+
+def classified(user_type: str | None, kind: str | None) -> dict[str, Any]:
+    """The model says whose business a support request is."""
+    return {
+        "when": {"schema": "SupportClassificationOutput"},
+        "reply": {"content": {"target_user_type": user_type, "support_request_type": kind}},
+    }
+
+
+def answer_support(notification: str, text: str, notes: str, message: str = "Se lo llevo.") -> dict[str, Any]:
+    """The staff's model takes an answer to a support request, with internal notes."""
+    written = json.dumps({"agent_response_to_customer": text, "resolution_notes": notes})
+    return tool("answer_notification", notification_id=notification, answer_json=written, message_to_staff=message)
 
 
 def answer(notification: str, text: str, message: str = "Se lo llevo.") -> dict[str, Any]:

@@ -233,7 +233,9 @@ async def test_another_merchants_notification_does_not_exist(counter: Counter) -
     with capture_logs() as logs:
         await counter.refused(404, "POST", f"{path}/answer", json={"answer": "Sí"})
     events = [entry for entry in logs if entry["event"].startswith("security")]
-    assert [(entry["merchant_id"], entry["notification_id"]) for entry in events] == [(counter.mine.merchant_id, theirs)]
+    assert [(entry["merchant_id"], entry["notification_id"]) for entry in events] == [
+        (counter.mine.merchant_id, theirs)
+    ]
     with capture_logs() as logs:
         await counter.refused(404, "POST", f"{NOTIFICATIONS}/99999/answer", json={"answer": "Sí"})
     assert logs == []

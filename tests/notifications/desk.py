@@ -58,14 +58,13 @@ class Desk:
         self.database = shop.database
         self.models, self.alerts = ScriptedModels(), AlertLog()
         self.nudges = Nudges(make_queue("memory://"))
-        nodes = RequestNodes(self.database, shop.clock, self.models, self.nudges, self.alerts)
-        self.graph = build(nodes).compile()
+        self.nodes = RequestNodes(self.database, shop.clock, self.models, self.nudges, self.alerts)
+        self.graph = build(self.nodes).compile()
         self.jobs = NotificationJobs(self.database, shop.clock, self.alerts, self.nudges, self._run, self._run)
         self.keys = 0
-        self.ends: list[dict[str, Any]] = []
 
     async def _run(self, thread_id: str, run_key: str, given: dict[str, Any]) -> None:
-        self.ends.append(await self.graph.ainvoke({"run_key": run_key, **given}))
+        await self.graph.ainvoke({"run_key": run_key, **given})
 
     async def request(self, kind: str, text: str, conversation_id: int | None = None, **context: Any) -> int:
         """Written down, nobody asked yet."""

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from recado.db.models import Notification
+from recado.notifications.schemas import AnswerContext
 from recado.notifications.service import NotificationService
 from tests.builders import Shop
 
@@ -46,7 +47,24 @@ class Staffroom:
     ) -> Notification:
         async with self.service() as service:
             given = answer if isinstance(answer, dict) else {"answer": answer}
-            return await service.accept(notification_id, given, key, by)
+            return (await service.accept(notification_id, given, key, by))[0]
+
+    async def context(self, notification_id: int) -> AnswerContext:
+        """What the steps of taking the answer back are given."""
+        async with self.service() as service:
+            return await service.load_answer(notification_id)
+
+    async def answer_customer(
+        self, notification_id: int, text: str, fragment: str | None = None, prompt: str | None = None
+    ) -> int:
+        context = await self.context(notification_id)
+        async with self.service() as service:
+            return await service.answer_customer(context, text, fragment, prompt)
+
+    async def notify_others(self, notification_id: int) -> list[int]:
+        context = await self.context(notification_id)
+        async with self.service() as service:
+            return await service.notify_others(context)
 
     async def get(self, notification_id: int) -> Notification:
         async with self.service() as service:

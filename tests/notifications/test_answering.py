@@ -75,9 +75,7 @@ async def test_what_no_database_takes_is_cleaned_from_an_answer(room: Staffroom)
     notification_id = await room.request(question="¿a\x00\ud83d?")
     await room.announce(notification_id)
     await room.accept(notification_id, "s\x00í\ud800 👍🏽")
-    async with room.service() as service:
-        await service.learn(notification_id)
-        conversation_id, _ = await service.answer_customer(notification_id, "sí", "sí", None)
+    conversation_id = await room.answer_customer(notification_id, "sí")
     assert (await room.get(notification_id)).context["answer"] == "sí 👍🏽"
     assert (await room.shop.messages(conversation_id, "response"))[0].text == "sí"
 
@@ -122,12 +120,10 @@ async def test_merchants_are_walls(room: Staffroom) -> None:
             service.get(notification_id),
             service.accept(notification_id, {"answer": "x"}, "a", None),
             service.announce(notification_id, "x"),
-            service.learn(notification_id),
-            service.answer_customer(notification_id, "x", "x", None),
-            service.notify_others(notification_id),
+            service.load_answer(notification_id),
+            service.answer_to_do(notification_id),
             service.remember_recipients(notification_id, []),
             service.complete_context(notification_id, 1),
-            service.finish(notification_id),
         ):
             with pytest.raises(NotificationNotFound):
                 await forbidden
@@ -142,8 +138,9 @@ async def test_the_answer_is_learned_and_found_by_its_document(room: Staffroom) 
     document_id = (await room.get(notification_id)).context["document_id"]
     unanswered = await room.request("k2")
     await room.accept(notification_id, "Sí, a 5 soles")
+    context = await room.context(notification_id)
     async with room.service() as service:
-        await service.learn(notification_id)
+        await service.learn(context)
         assert [found.id for found in await service.by_document(document_id)] == [notification_id]
         assert await service.by_document(document_id + 1) == []
         assert [found.id for found in await service.find("answered")] == [notification_id]
@@ -157,14 +154,12 @@ async def test_the_answer_goes_to_the_customer_once(room: Staffroom) -> None:
     await room.announce(notification_id)
     await room.accept(notification_id, "Sí")
     for _ in range(2):
-        async with room.service() as service:
-            said = await service.answer_customer(notification_id, "El equipo dice que sí", "Sí", "reply@0123456789ab")
-    conversation_id, message_id = said
-    assert conversation_id == room.conversation_id
-    context, answer = await room.shop.messages(conversation_id, "assistant", "response")
+        said = await room.answer_customer(notification_id, "El equipo dice que sí", prompt="reply@0123456789ab")
+    assert said == room.conversation_id
+    context, answer = await room.shop.messages(said, "assistant", "response")
     assert f"Notification context (ID: NOTIF_{notification_id})" in context.text
-    assert (answer.id, answer.text, answer.prompt) == (message_id, "El equipo dice que sí", "reply@0123456789ab")
-    (delivery,) = await room.shop.deliveries(conversation_id)
+    assert (answer.text, answer.prompt) == ("El equipo dice que sí", "reply@0123456789ab")
+    (delivery,) = await room.shop.deliveries(said)
     assert (delivery.text, (delivery.template or {})["name"]) == ("El equipo dice que sí", templates.QUESTION_ANSWER)
 
 
@@ -181,8 +176,7 @@ async def test_the_others_hear_that_it_is_closed_but_not_who_answered(room: Staf
     by = (await staff_ids(room))[answerer] if answerer else None
     await room.accept(notification_id, "Sí", by=by)
     for _ in range(2):
-        async with room.service() as service:
-            told = await service.notify_others(notification_id)
+        told = await room.notify_others(notification_id)
         assert sorted(told) == sorted(conversation for phone, conversation in staff.items() if phone != answerer)
     for phone, conversation_id in staff.items():
         texts = [message.text for message in await room.shop.messages(conversation_id, "response")]
@@ -202,8 +196,7 @@ async def test_a_closing_notice_that_cannot_be_sent_is_not_tried(database: Datab
         for name, value in twilio.items():
             setattr(account, name, value)
     await room.accept(notification_id, "Sí")
-    async with room.service() as service:
-        assert await service.notify_others(notification_id) == []
+    assert await room.notify_others(notification_id) == []
     for conversation_id in conversations:
         closing = (await shop.messages(conversation_id, "assistant"))[-1]
         assert closing.text == f"Notification NOTIF_{notification_id} has been answered and is now closed."
@@ -215,8 +208,7 @@ async def test_staff_who_came_later_are_asked_the_next_time_only(room: Staffroom
     contacts, _ = await room.announce(notification_id)
     await room.shop.open(EVA, "Eva")
     await room.accept(notification_id, "Sí")
-    async with room.service() as service:
-        assert len(await service.notify_others(notification_id)) == len(contacts) == 2
+    assert len(await room.notify_others(notification_id)) == len(contacts) == 2
 
 
 async def test_a_notification_whose_customer_has_no_name_goes_out_all_the_same(database: Database) -> None:
@@ -225,8 +217,7 @@ async def test_a_notification_whose_customer_has_no_name_goes_out_all_the_same(d
     notification_id = await room.request()
     await room.announce(notification_id)
     await room.accept(notification_id, "Sí")
-    async with room.service() as service:
-        await service.answer_customer(notification_id, None, "Sí", None)
+    await room.answer_customer(notification_id, "Sí")
     (delivery,) = await shop.deliveries(room.conversation_id)
     assert (delivery.template or {})["variables"] == {"lead_name": "cliente", "answer": "Sí"}
 
@@ -240,7 +231,7 @@ async def test_where_several_answers_are_allowed_each_is_accepted(room: Staffroo
     assert (await room.get(notification_id)).context["answer"] == "n2"
     async with room.service() as service:
         assert await service.can_answer(notification_id)
-        assert await service.notify_others(notification_id) == []
+    assert await room.notify_others(notification_id) == []
     async with room.shop.database.read() as session:
         closings = select(func.count()).select_from(Message).where(Message.key.contains("closure"))
         assert await session.scalar(closings) == 0

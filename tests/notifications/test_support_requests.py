@@ -60,7 +60,7 @@ async def test_the_message_and_the_instruction_say_what_is_asked(desk: Desk) -> 
     row = await desk.ask(SUPPORT, BROKEN)
     conversation_id = await desk.staff_conversation(LUIS)
     instruction, sent = await desk.shop.messages(conversation_id, "assistant", "response")
-    assert "Type: \"Devolución\". Reason: \"Mi pedido llegó roto\"" in instruction.text
+    assert 'Type: "Devolución". Reason: "Mi pedido llegó roto"' in instruction.text
     schema = instruction.text.split("this JSON schema: ")[1]
     assert json.loads(schema) == row.answer_model_json_schema
     assert json.loads(schema)["required"] == ["agent_response_to_customer"]
@@ -272,7 +272,9 @@ async def test_contacts_of_staff_who_never_wrote_are_made_and_others_kept(desk: 
 
 async def test_ten_requests_at_once_make_each_contact_once(desk: Desk) -> None:
     ids = [await desk.request(SUPPORT, BROKEN) for _ in range(10)]
-    assert [found for found in await together(*(desk.run(found) for found in ids)) if isinstance(found, Exception)] == []
+    assert [
+        found for found in await together(*(desk.run(found) for found in ids)) if isinstance(found, Exception)
+    ] == []
     async with desk.database.read() as session:
         phones = [contact.phone for contact in await session.scalars(select(Contact))]
     assert sorted(phones) == sorted({ANA, LUIS})
@@ -282,7 +284,9 @@ async def test_ten_requests_at_once_make_each_contact_once(desk: Desk) -> None:
 
 async def test_a_contact_that_cannot_be_made_does_not_keep_the_others_from_being_asked(desk: Desk) -> None:
     desk.models.answers["classify"] = {"target_user_type": None, "support_request_type": None}
-    refuse = [f"CREATE TRIGGER refuse BEFORE INSERT ON contacts WHEN NEW.phone = '{LUIS}' BEGIN SELECT RAISE(IGNORE); END"]
+    refuse = [
+        f"CREATE TRIGGER refuse BEFORE INSERT ON contacts WHEN NEW.phone = '{LUIS}' BEGIN SELECT RAISE(IGNORE); END"
+    ]
     if not desk.database.is_sqlite:
         refuse = [
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
@@ -297,10 +301,6 @@ async def test_a_contact_that_cannot_be_made_does_not_keep_the_others_from_being
 
 
 # Bad input
-
-
-async def test_required_fields_missing() -> None:
-    """See also test_asking.py, for questions."""
 
 
 async def test_a_reason_must_be_there(desk: Desk) -> None:
@@ -355,7 +355,7 @@ async def test_a_conversation_that_became_another_merchants_is_not_found(desk: D
 
 TEXTS = {
     "very long": "Llegó roto. " * 1_600,
-    "special characters": '"\'<b>&{{lead_phone}} %s {0} \\n \t\n$$ `x` ¿ñ? ‮abc ﷽',
+    "special characters": "\"'<b>&{{lead_phone}} %s {0} \\n \t\n$$ `x` ¿ñ? ‮abc ﷽",
     "only emoji": "💔📦😡",
 }
 

@@ -14,7 +14,7 @@ from recado.jobs.worker import make_queue
 from recado.merchants.repository import MerchantRepository
 from recado.notifications.service import NotificationService
 from recado.notifications.tools import ToolContext, ToolResult, Tools
-from tests.builders import Shop, make_shop
+from tests.builders import AlertLog, Shop, make_shop
 
 ASK = {"question": "¿Venden hielo?", "language": "es", "message_to_customer": "Pregunto al equipo."}
 
@@ -25,7 +25,8 @@ class Bench:
     def __init__(self, shop: Shop, conversation_id: int, staff_id: int) -> None:
         self.shop, self.conversation_id, self.staff_id = shop, conversation_id, staff_id
         self.nudges = Nudges(make_queue("memory://"))
-        self.tools = Tools(shop.database, shop.clock, self.nudges)
+        self.alerts = AlertLog()
+        self.tools = Tools(shop.database, shop.clock, self.nudges, self.alerts)
         self.keys = 0
 
     async def customer(self, name: str, args: dict[str, Any], key: str = "") -> ToolResult:

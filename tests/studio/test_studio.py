@@ -153,17 +153,16 @@ def test_taking_the_answer_back_step_by_step(walks: Walks, path: str, node: str)
     assert _nodes(steps) == [*first, node, *last, "mark_answered", None]
     assert _after(steps, "validate")["merchant_id"] > 0
     context = _after(steps, "load")["context"]
-    assert (context["question"], context["answer"], context["language"]) == (QUESTION, ANSWER, "es")
+    assert (context["asked"], context["answer"], context["language"]) == (QUESTION, ANSWER, "es")
     assert _after(steps, "check_window")["window_open"] is (path == "in_window")
     written = _after(steps, node)
-    assert ANSWER in written["template_answer"]
     if path == "in_window":
-        assert written["text"] == f"El equipo me confirma: {ANSWER}"
+        assert (written["text"], written["fragment"]) == (f"El equipo me confirma: {ANSWER}", None)
         assert written["prompt"].startswith("reply@")
     else:
-        assert written["text"] is None
+        assert (written["text"], written["fragment"]) == (ANSWER, ANSWER[0].lower() + ANSWER[1:])
         assert written["prompt"].startswith("localise@")
-    assert _after(steps, "send_answer")["conversation_id"] == context["conversation_id"]
+    assert _after(steps, "send_answer") == written
     assert len(_after(steps, "notify_others")["closed_conversation_ids"]) == 2
     assert _after(steps, "mark_answered") == _after(steps, "notify_others")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from recado.db.insert import insert_new
@@ -116,6 +116,11 @@ class ConversationRepository:
         statement = insert_new(Message, is_sqlite).values(values)
         added = await self.session.execute(statement.returning(Message.key, Message.id))
         return {str(row[0]): int(row[1]) for row in added}
+
+    async def add_deliveries(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Put deliveries into the outbox."""
+        if rows:
+            await self.session.execute(insert(Delivery), [{"merchant_id": self.merchant_id, **row} for row in rows])
 
     async def message_id(self, key: str) -> int:
         """The id of the message with this key."""

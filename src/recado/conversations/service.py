@@ -11,7 +11,7 @@ from recado.channels.base import TEXT_LIMITS, InboundMessage, Template
 from recado.clock import Clock
 from recado.conversations.repository import ConversationRepository
 from recado.conversations.window import is_open, opens_window
-from recado.db.models import Contact, Conversation, Delivery, Message
+from recado.db.models import Contact, Conversation, Message
 from recado.merchants.account import Account
 from recado.text import clean_text, split_text
 
@@ -138,31 +138,35 @@ class ConversationService:
             row |= {"kind": "text" if reply.text else "template", "prompt": reply.prompt, "turn_id": reply.turn_id}
             rows.append(row)
         new = await self.repository.add_messages(rows)
-        for conversation, contact, reply in said:
-            if reply.key in new:
-                self._session.add_all(self._deliveries(conversation, contact, reply, new[reply.key]))
+        await self.repository.add_deliveries(
+            [
+                delivery
+                for conversation, contact, reply in said
+                if reply.key in new
+                for delivery in self._deliveries(conversation, contact, reply, new[reply.key])
+            ]
+        )
         return new
 
     def _deliveries(
         self, conversation: Conversation, contact: Contact, reply: Reply, message_id: int
-    ) -> list[Delivery]:
+    ) -> list[dict[str, Any]]:
         parts: list[str | None] = [*split_text(reply.text or "", TEXT_LIMITS[contact.channel])] or [None]
         if reply.template and reply.template.announces and reply.text:
             parts = [None, *parts]  # the announcement goes alone, and only if the window is closed
         now = self._clock.now()
         return [
-            Delivery(
-                merchant_id=self._merchant_id,
-                conversation_id=conversation.id,
-                message_id=message_id,
-                channel_account_id=conversation.channel_account_id,
-                part=number,
-                text=part,
+            {
+                "conversation_id": conversation.id,
+                "message_id": message_id,
+                "channel_account_id": conversation.channel_account_id,
+                "part": number,
+                "text": part,
                 # One template stands for the whole text, however many parts that has.
-                template=stored_template(reply.template) if number == 0 and reply.template else None,
-                buttons=list(reply.buttons) if number == len(parts) - 1 else [],
-                due_at=now,
-            )
+                "template": stored_template(reply.template) if number == 0 and reply.template else None,
+                "buttons": list(reply.buttons) if number == len(parts) - 1 else [],
+                "due_at": now,
+            }
             for number, part in enumerate(parts)
         ]
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import structlog
-from sqlalchemy import Select, bindparam, or_, select, update
+from sqlalchemy import CompoundSelect, bindparam, select, union_all, update
 
 from recado.db.engine import Database
 from recado.db.models import ANSWERING_DOCUMENT, Document
@@ -18,17 +18,18 @@ MAX_CHARACTERS = 6_000
 HARMLESS = "ok"
 
 
-def _missing(name: str) -> Select[int, int, str, str]:
+def _missing(name: str, limit: int) -> CompoundSelect[int, int, str, str]:
     """Documents of all merchants that customers are answered from and that this model was not given as they are."""
-    # Put like this, each condition is a range of the index.
-    other = or_(Document.embedded_with.is_(None), Document.embedded_with < name, Document.embedded_with > name)
-    return select(Document.id, Document.merchant_id, Document.title, Document.content).where(ANSWERING_DOCUMENT, other)
+    columns = (Document.id, Document.merchant_id, Document.title, Document.content)
+    other = (Document.embedded_with.is_(None), Document.embedded_with < name, Document.embedded_with > name)
+    # Each part is a range of an index; with OR, SQLite would look at every document.
+    return union_all(*(select(*columns).where(ANSWERING_DOCUMENT, part) for part in other)).limit(limit)
 
 
 async def has_missing(database: Database, embedder: Embedder) -> bool:
     """Whether any document waits for its vector."""
     async with database.read() as session:
-        return (await session.execute(_missing(embedder.name).limit(1))).first() is not None
+        return (await session.execute(_missing(embedder.name, 1))).first() is not None
 
 
 async def embed_missing(database: Database, embedder: Embedder, batch: int = BATCH) -> int:
@@ -40,7 +41,7 @@ async def embed_missing(database: Database, embedder: Embedder, batch: int = BAT
     done = 0
     while True:
         async with database.read() as session:
-            rows = (await session.execute(_missing(embedder.name).order_by(Document.id).limit(batch))).all()
+            rows = (await session.execute(_missing(embedder.name, batch))).all()
         if not rows:
             return done
         vectors = await _embed(embedder, [f"{row.title}\n{row.content}"[:MAX_CHARACTERS] for row in rows])

@@ -31,7 +31,6 @@ class _Known:
     """What this process remembers of a merchant's documents, as they were at `version`."""
 
     version: str
-    total: int
     vectors: Vectors
 
 
@@ -73,8 +72,7 @@ class Knowledge:
                 self._remember(merchant_id, known)
                 return findings.found
             # What all fits needs no vectors: the model reads every document anyway.
-            rows = await search.vectors(embedded_with) if findings.total > LIMIT else []
-            known = _Known(findings.version, findings.total, Vectors(rows))
+            known = _Known(findings.version, Vectors([] if findings.all else await search.vectors(embedded_with)))
             self._remember(merchant_id, known)
             if vector and known.vectors:
                 near = known.vectors.nearest(vector, LIMIT)

@@ -33,12 +33,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What may hold the answer, best first. `total`: how many documents the merchant answers from. `version`: changes
-    whenever their vectors do. Both only when a search by meaning is asked for, else 0 and empty.
+    """What may hold the answer, best first. `all`: these are all documents that the merchant answers from. `version`:
+    changes whenever their vectors do; empty when no search by meaning is asked for.
     """
 
     found: list[Found]
-    total: int
+    all: bool
     version: str
 
 
@@ -84,29 +84,30 @@ UNION ALL
 SELECT 3, newest.id, newest.title, newest.content, newest.place
 FROM (
     SELECT d.id, d.title, d.content, row_number() OVER (ORDER BY d.updated_at DESC, d.id DESC) AS place
-    FROM documents AS d {indexed}
-    WHERE d.merchant_id = :merchant_id AND {answering} ORDER BY d.updated_at DESC, d.id DESC LIMIT :limit
+    FROM documents AS d {by_age}
+    WHERE d.merchant_id = :merchant_id AND {answering} ORDER BY d.updated_at DESC, d.id DESC LIMIT :limit + 1
 ) AS newest
 """
 
+# Which vectors there are, told by the index alone: a document that has one was answered from when it got it, and loses
+# it when its text changes.
 _STATE = """
 UNION ALL
 SELECT
     4,
-    count(*),
-    CAST(count(*) FILTER (WHERE d.embedded_with = :embedded_with) AS text) || ' '
-        || CAST(coalesce(sum(d.id) FILTER (WHERE d.embedded_with = :embedded_with), 0) AS text) || ' '
+    0,
+    CAST(count(*) AS text) || ' ' || CAST(coalesce(sum(d.id), 0) AS text) || ' '
         || coalesce(CAST(max(d.updated_at) AS text), ''),
     '',
     0
-FROM documents AS d {indexed}
-WHERE d.merchant_id = :merchant_id AND {answering}
+FROM documents AS d {by_vector}
+WHERE d.merchant_id = :merchant_id AND d.embedded_with = :embedded_with AND d.retired_at IS NULL
 """
 
 _VECTORS = """
-SELECT d.id, d.embedding FROM documents AS d {indexed}
-WHERE d.merchant_id = :merchant_id AND {answering} AND d.embedded_with = :embedded_with AND d.embedding IS NOT NULL
-ORDER BY d.id
+SELECT d.id, d.embedding FROM documents AS d {by_vector}
+WHERE d.merchant_id = :merchant_id AND d.embedded_with = :embedded_with AND d.retired_at IS NULL
+    AND d.embedding IS NOT NULL
 """
 
 
@@ -114,8 +115,13 @@ def _statement(sql: str, *, is_sqlite: bool) -> TextClause:
     by_word = _SQLITE_BY_WORD if is_sqlite else _POSTGRESQL_BY_WORD
     near = "SELECT value FROM json_each(:near)" if is_sqlite else "SELECT unnest(CAST(:near AS integer[]))"
     # SQLite, which keeps no statistics here, takes another index, and then reads every document whole.
-    indexed = "INDEXED BY ix_documents_answering" if is_sqlite else ""
-    parts = {"{by_word}": by_word, "{near}": near, "{indexed}": indexed, "{answering}": str(ANSWERING_DOCUMENT)}
+    parts = {
+        "{by_word}": by_word,
+        "{near}": near,
+        "{by_age}": "INDEXED BY ix_documents_answering" if is_sqlite else "",
+        "{by_vector}": "INDEXED BY ix_documents_vectors" if is_sqlite else "",
+        "{answering}": str(ANSWERING_DOCUMENT),
+    }
     for name, part in parts.items():
         sql = sql.replace(name, part)
     return text(sql)
@@ -160,8 +166,8 @@ class DocumentSearch:
         newest = [row.id for row in ranked if row.kind == NEWEST]
         best = fuse(by_word, [document_id for document_id in near if document_id in documents])
         ids = list(dict.fromkeys([*best, *newest]))[:limit]
-        total, version = next(((row.id, row.title) for row in rows if row.kind == STATE), (0, ""))
-        return Findings([documents[document_id] for document_id in ids], total, version)
+        version = next((row.title for row in rows if row.kind == STATE), "")
+        return Findings([documents[document_id] for document_id in ids], len(newest) <= limit, version)
 
     async def vectors(self, embedded_with: str) -> Sequence[tuple[int, bytes]]:
         """(document id, vector) of all that this model was given."""

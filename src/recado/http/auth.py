@@ -23,6 +23,8 @@ API_PREFIX = "/api/v1"
 KEY_HEADER = "X-API-Key"
 MAX_ID = 2**31 - 1
 """The largest that an id column holds."""
+NOBODY = 0
+"""No merchant has this id."""
 SUB_DOMAIN_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 _bearer = HTTPBearer(
@@ -127,7 +129,8 @@ class Access:
 
 
 def _merchant_id(request: Request) -> int:
-    return int(request.state.merchant_id)
+    # FastAPI comes here also when the query that names the merchant is malformed, and refuses the request afterwards.
+    return int(getattr(request.state, "merchant_id", NOBODY))
 
 
 MerchantId = Annotated[int, Depends(_merchant_id)]

@@ -13,7 +13,14 @@ from recado.channels.base import template_id
 from recado.conversations import window
 from recado.conversations.service import Reply
 from recado.db.models import Conversation, Merchant, Notification
-from recado.errors import AlreadyAnswered, DocumentNotFound, ForeignNotification, InvalidAnswer, NotificationNotFound
+from recado.errors import (
+    AlreadyAnswered,
+    ConversationNotFound,
+    DocumentNotFound,
+    ForeignNotification,
+    InvalidAnswer,
+    NotificationNotFound,
+)
 from recado.notifications.asking import storable
 from recado.notifications.base import RECIPIENTS, NotificationBase
 from recado.notifications.repository import ANSWERED, REQUESTED, merchant_of
@@ -92,9 +99,11 @@ class Answering(NotificationBase):
         return _context(*await self._notifications.load(notification_id))
 
     async def answer_to_do(self, notification_id: int) -> AnswerContext | None:
-        """The same; None once the answer is on its way to the customer."""
-        context = await self.load_answer(notification_id)
-        return None if context["returned"] else context
+        """The same; None while there is no answer, and once it is on its way to the customer."""
+        loaded = await self._notifications.load(notification_id)
+        if loaded[0].status == REQUESTED or loaded[0].returned_at is not None:
+            return None
+        return _context(*loaded)
 
     async def history(self, context: AnswerContext, limit: int) -> list[dict[str, str]]:
         """What was said in the customer's conversation and is not in its summary, as chat messages."""
@@ -243,10 +252,12 @@ def _checked(notification: Notification, answer: dict[str, Any]) -> dict[str, An
 
 
 def _context(
-    notification: Notification, conversation: Conversation, name: str | None, merchant: Merchant
+    notification: Notification, conversation: Conversation | None, name: str | None, merchant: Merchant
 ) -> AnswerContext:
     if notification.status == REQUESTED:
         raise InvalidAnswer(f"{add_prefix(notification.id)} has no answer yet")
+    if conversation is None:
+        raise ConversationNotFound(f"Conversation {notification.conversation_id} not found")
     kind, context = notification.notification_type, notification.context
     written: datetime | None = conversation.last_inbound_at
     return AnswerContext(

@@ -151,12 +151,11 @@ class Asking(Classifying, Joining):
         people: list[tuple[Contact, Conversation]],
         instruction: str,
     ) -> bool:
-        notification_id, context = request["notification_id"], request["context"]
-        values = {name: value for name, value in context.items() if isinstance(value, str)}
+        notification_id = request["notification_id"]
         send = Send(
             key=f"notification:{notification_id}:request",
-            values=values | {"notification_id": add_prefix(notification_id)},
-            whole=asked_of(request["notification_type"], context),
+            values=template_values(request),
+            whole=asked_of(request["notification_type"], request["context"]),
             buttons=ANSWER_BUTTON,
             instruction=instruction,
             other_data=other_data_of(notification_id),
@@ -173,6 +172,12 @@ class Asking(Classifying, Joining):
 def storable(context: Mapping[str, Any]) -> dict[str, Any]:
     """A context whose texts every database and every phone can take."""
     return {name: clean_text(value) if isinstance(value, str) else value for name, value in context.items()}
+
+
+def template_values(request: Request) -> dict[str, str]:
+    """What a notification's context has for the variables of its templates."""
+    values = {name: value for name, value in request["context"].items() if isinstance(value, str)}
+    return values | {"notification_id": add_prefix(request["notification_id"])}
 
 
 def instruction_for(request: Request) -> str:

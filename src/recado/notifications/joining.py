@@ -51,12 +51,12 @@ class Joining(NotificationBase):
         """Let an open question be answered with the one that asks the same: the staff is not asked again.
 
         Only ever joins an older one, so that no two wait for each other, and nothing when this one has its answer
-        already. When the older one has been answered meanwhile, this one is closed at once. Of two from one
-        conversation only one gets the answer said: nobody hears the same twice. Raises NotificationNotFound or
-        ConversationNotFound.
+        already. When the older one has been answered meanwhile, this one is closed at once. A customer who asks again
+        joins their own question, and closing sees to it that they hear the answer once. Raises NotificationNotFound
+        or ConversationNotFound.
         """
         request = request or await self.load_request(notification_id)
-        root = await self._lock_root(target_id)
+        root = await self._notifications.root_of(target_id)
         if root.id >= notification_id:
             return Joined(None, [])
         now = self._clock.now()
@@ -65,17 +65,8 @@ class Joining(NotificationBase):
         values["context"] = {**request["context"], **lead}
         if not await self._requests.change_waiting(notification_id, **values):
             return Joined(None, [])
-        await self._requests.move_joined(notification_id, root, now)
+        await self._requests.move_joined(notification_id, root.id, now)
         return Joined(root.id, [] if root.status == REQUESTED else await self.close_joined(root))
-
-    async def _lock_root(self, target_id: int) -> Notification:
-        """The notification that a chain of joined ones ends at. Locked before any that joined it, as closing does."""
-        while (joined_to := await self._requests.joined_to(target_id)) is not None:
-            target_id = joined_to
-        root = await self._notifications.get(target_id, to_change=True)
-        while root.joined_to_id is not None:  # it joined another in this moment
-            root = await self._notifications.get(root.joined_to_id, to_change=True)
-        return root
 
 
 def same_question(said: SameQuestionOutput, shown: list[OpenQuestion]) -> int | None:

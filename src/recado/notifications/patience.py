@@ -11,13 +11,14 @@ from recado.campaigns import templates
 from recado.conversations import window
 from recado.conversations.service import Reply
 from recado.db.models import WAITING_NOTIFICATION, Merchant, Notification
-from recado.notifications.base import RECIPIENTS, NotificationBase
+from recado.notifications.asking import Asking, instruction_for, template_values
+from recado.notifications.base import RECIPIENTS
+from recado.notifications.recipients import ADMIN
 from recado.notifications.repository import REQUESTED
-from recado.notifications.types import add_prefix
+from recado.notifications.types import add_prefix, asked_of, config_of
 
 log = structlog.get_logger(__name__)
 
-ADMIN = "admin"
 REMINDER: Mapping[str, str] = {
     "es": "Recordatorio: {notification} sigue esperando una respuesta.",
     "en": "Reminder: {notification} is still waiting for an answer.",
@@ -32,13 +33,13 @@ NO_REPLY_YET: Mapping[str, str] = {
 }
 
 
-class Patience(NotificationBase):
+class Patience(Asking):
     """What happens while a notification waits for its answer, each step once."""
 
     async def follow_up(self, notification_id: int) -> list[int]:
         """Remind or escalate, if it is time. Returns the conversations whose deliveries the caller nudges.
 
-        Raises NotificationNotFound.
+        Raises NotificationNotFound or ConversationNotFound.
         """
         notification = await self._notifications.get(notification_id, to_change=True)
         if notification.status != REQUESTED or notification.announced_at is None or notification.joined_to_id:
@@ -48,13 +49,74 @@ class Patience(NotificationBase):
         waited = now - notification.announced_at
         conversations: list[int] = []
         if notification.reminded_at is None and waited >= timedelta(minutes=merchant.reminder_minutes):
-            conversations += await self._remind(notification, merchant)
+            conversations += await self._remind(notification)
             self._change(notification, reminded_at=now)
         if notification.escalated_at is None and waited >= timedelta(minutes=merchant.escalation_minutes):
-            conversations += await self._ask_admins(notification, merchant)
-            conversations += await self._tell_customers(notification, merchant)
+            conversations += await self._ask_admins(notification)
+            conversations += await self._tell_customers(notification)
             self._change(notification, escalated_at=now)
         return conversations
+
+    async def _remind(self, notification: Notification) -> list[int]:
+        """Once more to those who were asked: the question with a reminder, or its template outside their window."""
+        request = await self.load_request(notification.id)
+        asked = set(notification.context.get(RECIPIENTS, []))
+        merchant, staff = await self._recipients.find(notification.conversation_id, [])
+        said = []
+        for contact, conversation in staff:
+            if contact.id not in asked:
+                continue
+            template = templates.fill(
+                config_of(notification.notification_type).requested_campaign,
+                conversation.language or merchant.language,
+                template_values(request),
+                merchant.template_texts,
+            )
+            reminder = REMINDER[template.language].format(notification=add_prefix(notification.id))
+            reply = Reply(
+                key=f"notification:{notification.id}:reminder:{contact.id}",
+                text=f"{reminder}\n\n{asked_of(notification.notification_type, notification.context)}",
+                template=template,
+                buttons=templates.ANSWER_BUTTON[template.language],
+                other_data=self._other_data(notification),
+            )
+            said.append((conversation, contact, reply))
+        await self._conversations.say_all(said)
+        return [conversation.id for conversation, _, _ in said]
+
+    async def _ask_admins(self, notification: Notification) -> list[int]:
+        """All admins who were not asked yet are."""
+        request = await self.load_request(notification.id)
+        asked = list(notification.context.get(RECIPIENTS, []))
+        merchant, admins = await self._recipients.find(notification.conversation_id, [ADMIN])
+        new = [(contact, conversation) for contact, conversation in admins if contact.id not in asked]
+        if not new or not await self._send(request, merchant, new, instruction_for(request)):
+            return []
+        context = notification.context | {RECIPIENTS: asked + [contact.id for contact, _ in new]}
+        self._change(notification, context=context)
+        return [conversation.id for _, conversation in new]
+
+    async def _tell_customers(self, notification: Notification) -> list[int]:
+        """Everyone who waits for the answer hears that nobody has replied yet, where the window is open for it."""
+        now = self._clock.now()
+        waiting = {
+            row.conversation_id: row  # who asked twice hears it once
+            for row in [*await self._notifications.joined(notification.id), notification]
+        }
+        said = []
+        for conversation_id, row in waiting.items():
+            conversation, contact, merchant = await self._conversations.repository.get(conversation_id)
+            if not window.is_open(conversation.last_inbound_at, now):
+                log.info("not told that nobody has replied: the window is closed", notification_id=row.id)
+                continue
+            reply = Reply(
+                key=f"notification:{notification.id}:no-reply-yet:{conversation.id}",
+                text=NO_REPLY_YET.get(conversation.language or merchant.language, NO_REPLY_YET["en"]),
+                other_data=self._other_data(row),
+            )
+            said.append((conversation, contact, reply))
+        await self._conversations.say_all(said)
+        return [conversation.id for conversation, _, _ in said]
 
 
 async def notifications_to_follow_up(session: AsyncSession, now: datetime, limit: int) -> list[tuple[int, int]]:
@@ -63,13 +125,16 @@ async def notifications_to_follow_up(session: AsyncSession, now: datetime, limit
     """
     # Merchants differ in patience but share few settings of it: so the index on `announced_at` serves each.
     settings = await session.execute(select(Merchant.reminder_minutes, Merchant.escalation_minutes).distinct())
+    asked_at = Notification.announced_at
     due = [
         and_(
             Merchant.reminder_minutes == reminder,
             Merchant.escalation_minutes == escalation,
             or_(
                 Notification.announced_at <= now - timedelta(minutes=escalation),
-                and_(Notification.reminded_at.is_(None), Notification.announced_at <= now - timedelta(minutes=reminder)),
+                and_(
+                    Notification.reminded_at.is_(None), Notification.announced_at <= now - timedelta(minutes=reminder)
+                ),
             ),
         )
         for reminder, escalation in settings
@@ -80,7 +145,7 @@ async def notifications_to_follow_up(session: AsyncSession, now: datetime, limit
         select(Notification.id, Notification.merchant_id)
         .join(Merchant, Merchant.id == Notification.merchant_id)
         .where(WAITING_NOTIFICATION, Notification.joined_to_id.is_(None), or_(*due))
-        .order_by(Notification.announced_at)
+        .order_by(asked_at)
         .limit(limit)
     )
     return [(row[0], row[1]) for row in await session.execute(query)]

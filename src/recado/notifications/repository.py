@@ -10,7 +10,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from recado.db.models import UNFINISHED_NOTIFICATION, Contact, Conversation, Merchant, Notification
 from recado.db.paging import page_of
-from recado.errors import ConversationNotFound, NotificationNotFound
+from recado.errors import NotificationNotFound
 
 REQUESTED, ANSWERED = "requested", "answered"
 LARGEST_ID = 2**31 - 1
@@ -48,9 +48,9 @@ class NotificationRepository:
             select(Notification).where(Notification.merchant_id == self._merchant_id, Notification.request_key == key)
         )
 
-    async def find(self, status: str | None, types: Sequence[str], limit: int = 100) -> list[Notification]:
-        """Notifications, oldest first, filtered by status and types where given."""
-        query = self._filtered(status, types).order_by(Notification.id).limit(limit)
+    async def find(self, status: str | None, types: Sequence[str]) -> list[Notification]:
+        """All notifications, oldest first, filtered by status and types where given."""
+        query = self._filtered(status, types).order_by(Notification.id)
         return list(await self._session.scalars(query))
 
     async def page(
@@ -91,8 +91,24 @@ class NotificationRepository:
     async def root_of(self, notification_id: int) -> Notification:
         """The notification that is answered when this one is: the one that it joined, or itself. Locked.
 
+        Nothing that has joined another stays locked: closing locks the root first, and each could wait for the other.
         Raises NotificationNotFound.
         """
+        while True:
+            savepoint = await self._session.begin_nested()
+            found = await self._lock_target(notification_id)
+            if found is None:
+                raise NotificationNotFound(f"Notification {notification_id} not found")
+            if found.joined_to_id is None:
+                await savepoint.commit()
+                return found
+            notification_id = found.joined_to_id  # it joined another in this moment
+            await savepoint.rollback()
+
+    async def _lock_target(self, notification_id: int) -> Notification | None:
+        """What a notification has joined, or itself."""
+        if not is_row_id(notification_id):
+            return None
         joined_to = (
             select(Notification.joined_to_id)
             .where(Notification.merchant_id == self._merchant_id, Notification.id == notification_id)
@@ -102,12 +118,7 @@ class NotificationRepository:
             Notification.merchant_id == self._merchant_id,
             Notification.id == func.coalesce(joined_to, notification_id),
         )
-        found = (
-            await self._session.scalar(query.with_for_update(of=Notification)) if is_row_id(notification_id) else None
-        )
-        if found is None:
-            raise NotificationNotFound(f"Notification {notification_id} not found")
-        return found if found.joined_to_id is None else await self.root_of(found.joined_to_id)
+        return await self._session.scalar(query.with_for_update(of=Notification))
 
     async def joined(self, root_id: int, *, to_change: bool = False) -> list[Notification]:
         """Those that joined this one, oldest first; `to_change` locks them."""
@@ -117,10 +128,10 @@ class NotificationRepository:
         query = query.order_by(Notification.id)
         return list(await self._session.scalars(query.with_for_update() if to_change else query))
 
-    async def load(self, notification_id: int) -> tuple[Notification, Conversation, str | None, Merchant]:
-        """A notification with its conversation, the person's name and the merchant.
+    async def load(self, notification_id: int) -> tuple[Notification, Conversation | None, str | None, Merchant]:
+        """A notification with its conversation (None: it is gone), the person's name and the merchant.
 
-        Raises NotificationNotFound or ConversationNotFound.
+        Raises NotificationNotFound.
         """
         query = (
             select(Notification, Conversation, Contact.name, Merchant)
@@ -138,8 +149,6 @@ class NotificationRepository:
         row = (await self._session.execute(query)).one_or_none() if is_row_id(notification_id) else None
         if row is None:
             raise NotificationNotFound(f"Notification {notification_id} not found")
-        if row[1] is None:
-            raise ConversationNotFound(f"Conversation {row[0].conversation_id} not found")
         return row[0], row[1], row[2], row[3]
 
     async def close(self, root: Notification, answer_key: str, **values: Any) -> bool:

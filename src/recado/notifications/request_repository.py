@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, exists, or_, select, update
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -147,13 +147,6 @@ class RequestRepository:
         )
         return [(row[0], str(row[1] or "")) for row in await self._session.execute(query)]
 
-    async def joined_to(self, notification_id: int) -> int | None:
-        """What a notification has been joined to."""
-        query = select(Notification.joined_to_id).where(
-            Notification.merchant_id == self._merchant_id, Notification.id == notification_id
-        )
-        return await self._session.scalar(query)
-
     async def change_waiting(self, notification_id: int, **values: Any) -> bool:
         """Change a notification that waits for its answer. Whether it does."""
         waiting = await self._session.execute(
@@ -168,30 +161,16 @@ class RequestRepository:
         )
         return waiting.scalar() is not None
 
-    async def move_joined(self, from_id: int, root: Notification, now: datetime) -> None:
-        """What had been joined to `from_id` belongs to `root` now. Of one conversation, only one hears the answer."""
-        mine = (Notification.merchant_id == self._merchant_id, Notification.status == REQUESTED)
-        await self._session.execute(
-            update(Notification)
-            .where(*mine, Notification.joined_to_id == from_id)
-            .values(joined_to_id=root.id, updated_at=now)
-            .execution_options(synchronize_session=False)
-        )
-        earlier = aliased(Notification)
-        heard = exists().where(
-            earlier.joined_to_id == root.id,
-            earlier.conversation_id == Notification.conversation_id,
-            earlier.id < Notification.id,
-        )
+    async def move_joined(self, from_id: int, root_id: int, now: datetime) -> None:
+        """What had been joined to `from_id` and waits is joined to `root_id` now."""
         await self._session.execute(
             update(Notification)
             .where(
-                *mine,
-                Notification.joined_to_id == root.id,
-                Notification.returned_at.is_(None),
-                or_(Notification.conversation_id == root.conversation_id, heard),
+                Notification.merchant_id == self._merchant_id,
+                Notification.status == REQUESTED,
+                Notification.joined_to_id == from_id,
             )
-            .values(returned_at=now)
+            .values(joined_to_id=root_id, updated_at=now)
             .execution_options(synchronize_session=False)
         )
 

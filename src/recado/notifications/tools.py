@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from recado.agent.models import INVALID_ARGUMENTS, ToolCall
+from recado.alerts.service import Alerts
 from recado.clock import Clock
 from recado.db.engine import Database
-from recado.errors import AlreadyAnswered, InvalidInput, NotFound, RecadoError, WrongPerson
+from recado.errors import AlreadyAnswered, ForeignNotification, InvalidInput, NotFound, RecadoError, WrongPerson
 from recado.jobs.nudges import Nudges
 from recado.notifications.service import NotificationService
 from recado.notifications.types import NotificationType, add_prefix, other_data_of, read_prefixed
@@ -103,10 +104,11 @@ class ToolContext:
 class Tools:
     """Carries out the model's calls."""
 
-    def __init__(self, database: Database, clock: Clock, nudges: Nudges) -> None:
+    def __init__(self, database: Database, clock: Clock, nudges: Nudges, alerts: Alerts) -> None:
         self._database = database
         self._clock = clock
         self._nudges = nudges
+        self._alerts = alerts
 
     async def run(self, call: ToolCall, context: ToolContext) -> ToolResult:
         """Carry out one call. What is wrong with it is said in the result, for the model to mend."""
@@ -123,6 +125,14 @@ class Tools:
             # Not the model's mistake: it has something true to tell.
             return ToolResult(f"{error}. Tell the person that it is closed.", acted=True)
         except RecadoError as error:
+            if isinstance(error, ForeignNotification):
+                await self._alerts.send(
+                    "security: answer for another merchant's notification",
+                    "it was refused; whoever sent it may be guessing numbers",
+                    merchant_id=context.merchant_id,
+                    conversation_id=context.conversation_id,
+                    merchant_user_id=context.merchant_user_id,
+                )
             return ToolResult(f"Not done: {error}", failed=True)
 
     async def _customer(self, call: ToolCall, context: ToolContext) -> ToolResult:

@@ -2,14 +2,11 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NotRequired
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
-from typing_extensions import (  # Pydantic, and so Studio's schemas, need this one before Python 3.12
-    NotRequired,
-    TypedDict,
-)
+from typing_extensions import TypedDict  # Pydantic, and so Studio's schemas, need this one before Python 3.12
 
 from recado.clock import Clock
 from recado.conversations.repository import ConversationRepository

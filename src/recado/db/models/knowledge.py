@@ -35,10 +35,10 @@ class Document(Base):
             "merchant_id",
             "updated_at",
             "id",
-            "embedded_with",
             postgresql_where=ANSWERING_DOCUMENT,
             sqlite_where=ANSWERING_DOCUMENT,
         ),
+        Index("ix_documents_vectors", "merchant_id", "embedded_with", "retired_at", "updated_at"),
         Index(
             "ix_documents_embedded_with",
             "embedded_with",

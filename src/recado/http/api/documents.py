@@ -35,9 +35,9 @@ class DocumentSchema(BaseModel):
                     "notification_id": 12,
                     "answered_by": 2,
                     "answered_at": "2026-05-01T12:04:00Z",
-                    "retired_at": None,
+                    "retired_at": "2026-06-30T08:15:00Z",
                     "created_at": "2026-05-01T12:00:00Z",
-                    "updated_at": "2026-05-01T12:04:00Z",
+                    "updated_at": "2026-06-30T08:15:00Z",
                 }
             ]
         },

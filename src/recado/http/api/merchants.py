@@ -24,7 +24,6 @@ KEY: dict[str, Any] = {
     "name": "dashboard",
     "hint": "rcd_Zk3xQ1",
     "created_at": "2026-05-01T12:00:00Z",
-    "revoked_at": None,
 }
 
 
@@ -39,8 +38,8 @@ class MerchantSchema(BaseModel):
                     "id": 1,
                     "name": "Bodega Sol",
                     "sub_domain": "bodega-sol",
-                    "local_id": None,
-                    "bot_id": None,
+                    "local_id": "lima-centro",
+                    "bot_id": "sol",
                     "language": "es",
                     "timezone": "America/Lima",
                     "reminder_minutes": 15,
@@ -105,19 +104,26 @@ class MerchantUserChange(Body):
         return self
 
 
-class ApiKeySchema(BaseModel):
+class NamedKey(BaseModel):
     """A key, without what makes it one. `hint` is how it begins."""
 
-    model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [KEY]})
+    model_config = ConfigDict(from_attributes=True)
 
     id: int
     name: str
     hint: str
     created_at: datetime
+
+
+class ApiKeySchema(NamedKey):
+    """A key of the merchant; one with `revoked_at` is refused since then."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{**KEY, "revoked_at": "2026-06-30T08:15:00Z"}]})
+
     revoked_at: datetime | None
 
 
-class CreatedApiKey(ApiKeySchema):
+class CreatedApiKey(NamedKey):
     """A new key. `key` is shown this once."""
 
     model_config = ConfigDict(
@@ -228,7 +234,7 @@ class MerchantsApi:
         async with self._database.transaction() as session:
             row, key = await ApiKeys(session, merchant_id, self._clock).create(body.name)
         response.headers["Cache-Control"] = "no-store"
-        return CreatedApiKey(**ApiKeySchema.model_validate(row).model_dump(), key=key)
+        return CreatedApiKey(**NamedKey.model_validate(row).model_dump(), key=key)
 
     async def revoke_key(self, merchant_id: MerchantId, key_id: PathId) -> None:
         """From now on the key is refused."""

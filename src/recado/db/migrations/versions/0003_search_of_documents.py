@@ -29,10 +29,11 @@ def upgrade() -> None:
     op.create_index(
         "ix_documents_answering",
         "documents",
-        ["merchant_id", "updated_at", "id", "embedded_with"],
+        ["merchant_id", "updated_at", "id"],
         postgresql_where=sa.text(ANSWERING),
         sqlite_where=sa.text(ANSWERING),
     )
+    op.create_index("ix_documents_vectors", "documents", ["merchant_id", "embedded_with", "retired_at", "updated_at"])
     op.create_index(
         "ix_documents_embedded_with",
         "documents",
@@ -101,4 +102,5 @@ def downgrade() -> None:
     else:
         op.execute("DROP INDEX ix_documents_words")
     op.drop_index("ix_documents_embedded_with", table_name="documents")
+    op.drop_index("ix_documents_vectors", table_name="documents")
     op.drop_index("ix_documents_answering", table_name="documents")
