@@ -197,6 +197,7 @@ async def test_a_text_that_failed_for_a_moment_is_tried_again(post: Post) -> Non
 
 async def test_a_person_whose_window_was_open_costs_no_query_more(post: Post) -> None:
     await post.shop.hear("hola")
+    post.shop.clock.forward(hours=1)
     with post.statements() as open_already:
         await post.shop.hear("hola")
     post.shop.clock.forward(hours=25)

@@ -36,8 +36,9 @@ def test_messages_open_it(kind: str) -> None:
     assert opens_window(kind)
 
 
-def test_a_reaction_does_not() -> None:
-    assert not opens_window("reaction")
+@pytest.mark.parametrize("kind", ["reaction", "call", "edit", "revoke", "deleted", "system", "status"])
+def test_what_is_no_message_does_not(kind: str) -> None:
+    assert not opens_window(kind)
 
 
 async def test_only_messages_move_the_conversations_window(database: Database) -> None:
@@ -52,7 +53,8 @@ async def test_only_messages_move_the_conversations_window(database: Database) -
     await shop.hear("hola")
     assert await last_inbound() == NOON
     shop.clock.forward(hours=1)
-    await shop.hear("❤️", kind="reaction")
-    assert await last_inbound() == NOON
+    for kind in ("reaction", "call", "edit", "revoke", "system"):
+        await shop.hear("❤️", kind=kind)
+        assert await last_inbound() == NOON
     await shop.hear("sigo aquí")
     assert await last_inbound() == NOON + timedelta(hours=1)

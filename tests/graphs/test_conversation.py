@@ -13,7 +13,7 @@ from sqlalchemy import select
 from recado.agent.checkpoints import open_checkpoints
 from recado.bootstrap import Services, connect, make_handlers, make_services
 from recado.channels.base import RawEvent
-from recado.db.models import Conversation, Delivery, Message
+from recado.db.models import Contact, Conversation, Delivery, Message, Notification
 from recado.jobs.worker import Handler
 from recado.settings import Settings
 from tests.support import BODEGA, prepare_database
@@ -30,15 +30,22 @@ class Product:
     handlers: dict[str, Handler]
     folder: Path
 
-    async def turn(self, *texts: str, kind: str = "text") -> None:
+    async def turn(self, *texts: str, kind: str = "text", **more: Any) -> None:
         """A person writes, and is answered."""
         for text in texts:
             number = len(await self.rows(Message))
             sent: dict[str, Any] = {"id": f"in-{number}", "phone": ANA, "name": "Ana", "text": text}
-            payload = json.dumps({**sent, "kind": kind, "reply_to": None}).encode()
+            payload = json.dumps({**sent, "kind": kind, "reply_to": None, **more}).encode()
             await self.services.intake.accept([RawEvent("simulator", SHOP, f"in-{number}", payload)])
             await self.handlers["ingest"]()
-        await self.handlers["turn"](conversation_id=1, merchant_id=1)
+        [last] = (await self.rows(Message))[-1:]
+        await self.handlers["turn"](conversation_id=last.conversation_id, merchant_id=1)
+
+    async def phone_of(self, conversation_id: int) -> str:
+        """Whose conversation it is."""
+        async with self.services.database.read() as session:
+            conversation = await session.get_one(Conversation, conversation_id)
+            return (await session.get_one(Contact, conversation.contact_id)).channel_user_id
 
     async def rows(self, model: Any) -> list[Any]:
         async with self.services.database.read() as session:
@@ -63,6 +70,47 @@ async def product(tmp_path: Path) -> AsyncIterator[Product]:
     services = make_services(settings)
     async with connect(services), open_checkpoints(settings.checkpoint_url) as checkpoints:
         yield Product(services, make_handlers(services, checkpoints), tmp_path)
+
+
+async def test_nobody_answers_the_tap_that_shows_an_answer(product: Product) -> None:
+    await product.turn("Ver respuesta", kind="button", button="show_answer")
+    assert await product.rows(Delivery) == []
+    [message] = await product.rows(Message)
+    assert message.turn_id is not None
+
+
+async def test_a_language_that_is_clear_is_kept_and_one_that_is_not_changes_nothing(product: Product) -> None:
+    kept = []
+    for text in ("hola", "Do you deliver to this place?", "ok", "¿Hacen envíos a Lima?"):
+        await product.turn(text)
+        [conversation] = [row for row in await product.rows(Conversation) if row.id == 1]
+        kept.append(conversation.language)
+    assert kept == [None, "en", "en", "es"]
+
+
+async def test_a_tap_on_answer_asks_for_exactly_that_one_and_takes_what_follows(product: Product) -> None:
+    for question in ("¿Venden cuerdas de guitarra?", "¿Aceptan mascotas?"):
+        await product.turn(question)
+    one, two = await product.rows(Notification)
+    for notification in (one, two):
+        await product.handlers["request_notification_job"](notification_id=notification.id, merchant_id=1)
+    asked = next(
+        row
+        for row in await product.rows(Message)
+        if row.role == "response" and row.other_data.get("notification_id") == one.id and row.conversation_id != 1
+    )
+    await product.handlers["deliver"](conversation_id=asked.conversation_id, merchant_id=1)
+    [sent] = [row for row in await product.rows(Delivery) if row.message_id == asked.id]
+    staff = await product.phone_of(asked.conversation_id)
+
+    await product.turn("Responder", kind="button", button="answer", phone=staff, reply_to=sent.provider_message_id)
+    said = (await product.rows(Message))[-1]
+    assert f"NOTIF_{one.id}" in said.text
+    assert said.other_data["asked_for"] == f"NOTIF_{one.id}"
+    await product.turn("Sí, de nailon y de acero.", phone=staff)
+    answered, waiting = await product.rows(Notification)
+    assert (answered.status, answered.context["answer"]) == ("answered", "Sí, de nailon y de acero.")
+    assert waiting.status == "requested"
 
 
 @pytest.mark.parametrize("burst", [1, 3])

@@ -11,7 +11,15 @@ from recado.db.models import Conversation, Message
 from recado.errors import ConversationNotFound
 from recado.notifications.schemas import Pending
 from recado.notifications.service import NotificationService
-from recado.turns.context import Given, Incoming, Loaded, load_context, which_notification
+from recado.turns.context import (
+    Given,
+    Incoming,
+    Loaded,
+    heard_language,
+    is_silent,
+    load_context,
+    which_notification,
+)
 from recado.turns.repository import TurnRepository
 from tests.builders import ANA, NOON, ROSA, Shop, make_shop
 
@@ -62,6 +70,46 @@ def test_when_nothing_tells_they_are_asked_first(
     is_open: tuple[int, ...], asked: bool, answerable: list[str] | None
 ) -> None:
     assert which_notification(incoming(("sí", None)), pending(*is_open), asked) == (None, answerable)
+
+
+def tap(quoted: str | None) -> Incoming:
+    return Incoming(kind="button", text="Responder", quoted=quoted, button="answer")
+
+
+TAPPED = [
+    ([tap("NOTIF_2")], (1, 2), ("NOTIF_2", "tapped"), []),
+    ([tap(None)], (1,), ("NOTIF_1", "tapped"), []),
+    ([tap("NOTIF_9")], (1, 2), ("NOTIF_9", "tapped, but it is closed"), []),
+    ([tap(None)], (1, 2), None, []),
+    ([tap("NOTIF_1"), tap("NOTIF_2")], (1, 2), None, []),
+    # with what they say, a tap is a quote
+    ([tap("NOTIF_2"), *incoming(("sí hay", None))], (1, 2), ("NOTIF_2", "quoted"), ["NOTIF_2"]),
+]
+
+
+@pytest.mark.parametrize(("said", "is_open", "meant", "answerable"), TAPPED)
+def test_a_tap_says_which_and_answers_nothing_yet(
+    said: list[Incoming], is_open: tuple[int, ...], meant: tuple[str, str] | None, answerable: list[str]
+) -> None:
+    about = meant and {"notification_id": meant[0], "because": meant[1]}
+    for asked_which in (False, True):
+        assert which_notification(said, pending(*is_open), asked_which) == (about, answerable)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (("sí hay", None), target(2, "asked for")),
+        (("sí hay", "NOTIF_1"), target(1, "quoted")),
+        (("NOTIF_1: sí hay", None), target(1, "named")),
+    ],
+)
+@pytest.mark.parametrize("is_open", [(1, 2), (1,)])
+def test_what_follows_a_tap_is_the_answer_unless_it_says_otherwise(
+    said: tuple[str, str | None], expected: Any, is_open: tuple[int, ...]
+) -> None:
+    """Also when it was closed meanwhile: the only other one that is open must not get this answer."""
+    assert which_notification(incoming(said), pending(*is_open), False, "NOTIF_2") == expected
 
 
 def test_never_may_an_answer_go_to_one_that_was_not_pointed_at() -> None:
@@ -190,6 +238,55 @@ async def test_after_being_asked_which_any_open_one_may_be_answered(database: Da
     await shop.hear("a la primera", ROSA)
     second = await begin(shop, staff)
     assert (await load(shop, staff, second))["answerable"] is None
+
+
+async def test_a_tap_is_remembered_until_something_else_was_said(database: Database) -> None:
+    shop = await make_shop(database)
+    customer = await shop.hear("hola")
+    one, _ = [await request(shop, customer, question, question) for question in ("uno", "dos")]
+    staff = await shop.hear("Responder", ROSA, kind="button", button="answer")
+    first = await begin(shop, staff)
+    loaded = await load(shop, staff, first)
+    assert loaded["incoming"] == [{"kind": "button", "text": "Responder", "quoted": None, "button": "answer"}]
+    await shop.say(staff, "Dime la respuesta", other_data={"asked_for": f"NOTIF_{one}"})
+    await end(shop, first)
+    await shop.hear("sí hay", ROSA)
+    second = await begin(shop, staff)
+    loaded = await load(shop, staff, second)
+    assert (loaded["target"], loaded["answerable"]) == target(one, "asked for")
+    await shop.say(staff, "Consulta NOTIF_2", other_data={"notification_id_prefixed": "NOTIF_2"})
+    assert (await load(shop, staff, second))["answerable"] == [], "the one that came since may be meant as well"
+
+
+@pytest.mark.parametrize(
+    ("said", "language"),
+    [
+        (["Do you have this in size 44?"], "en"),
+        (["Bonjour, je voudrais changer", "ma commande"], "fr"),
+        (["ok"], "pt"),
+        (["João"], "pt"),
+        (["👍"], "pt"),
+    ],
+)
+async def test_a_person_who_clearly_writes_in_another_language_is_answered_in_it(
+    database: Database, said: list[str], language: str
+) -> None:
+    shop = await make_shop(database)
+    for text in said:
+        conversation_id = await shop.hear(text)
+    async with database.transaction() as session:
+        (await session.get_one(Conversation, conversation_id)).language = "pt"
+    loaded = await load(shop, conversation_id, await begin(shop, conversation_id))
+    assert loaded["language"] == language
+    assert (heard_language(loaded["incoming"]) or "pt") == language
+
+
+def test_taps_reactions_and_notes_tell_no_language() -> None:
+    silent = Incoming(kind="reaction", text="what is this for you", quoted=None)
+    tapped = Incoming(kind="button", text="what is this for you", quoted=None, button="x")
+    noted = Incoming(kind="image", text="[what is this for you]", quoted=None)
+    assert heard_language([silent, tapped, noted]) is None
+    assert [is_silent(message) for message in (silent, tapped, noted)] == [True, False, False]
 
 
 async def test_media_and_empty_messages_are_noted(database: Database) -> None:

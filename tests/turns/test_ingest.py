@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
+from recado.campaigns import templates
 from recado.channels.base import InboundMessage, RawEvent, StatusUpdate
 from recado.channels.simulator import SimulatorChannel, SimulatorNetwork
 from recado.db.engine import Database
@@ -16,6 +17,7 @@ from recado.jobs.worker import make_queue
 from recado.turns.ingest import BATCH, Ingest
 from recado.turns.intake import Intake
 from tests.builders import ANA, BETO, AlertLog, Shop, make_shop, together
+from tests.conversations.post import Post
 
 
 class Desk:
@@ -197,3 +199,26 @@ async def test_a_message_goes_to_the_merchant_of_its_address_only(desk: Desk) ->
     await desk.take(desk.message("a los otros", address="+15550200"))
     assert await desk.heard() == []
     assert [m.text for m in await other.messages(await other.open())] == ["a los otros"]
+
+
+async def test_a_tap_lets_what_was_held_go_at_once(desk: Desk) -> None:
+    """With the message, in its transaction; and the outbox is nudged without waiting for the sweep."""
+    conversation_id = await desk.shop.open()
+    ready = templates.fill(templates.ANSWER_READY, "es", {"lead_name": "Ana"})
+    await desk.shop.say(conversation_id, "La respuesta entera.", ready)
+    post = Post(desk.shop)
+    await post.deliver(conversation_id)
+    nudged = desk.nudges.queue.job_id(f"deliver:{conversation_id}")
+    await desk.take(desk.message("👍", kind="reaction"))
+    assert await desk.nudges.queue.job(nudged) is None
+    await desk.take(desk.message("Ver respuesta", kind="button", button="show_answer"))
+    assert await desk.nudges.queue.job(nudged) is not None
+    await post.deliver(conversation_id)
+    assert post.line.texts == [templates.ANSWER_READY, "La respuesta entera."]
+
+
+async def test_a_message_in_an_open_window_nudges_no_outbox(desk: Desk) -> None:
+    await desk.take(desk.message("uno"))
+    await desk.take(desk.message("dos"))
+    conversation_id = await desk.shop.open()
+    assert await desk.nudges.queue.job(desk.nudges.queue.job_id(f"deliver:{conversation_id}")) is None

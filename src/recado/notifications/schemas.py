@@ -120,9 +120,11 @@ class Pending(TypedDict):
 
 
 class AnswerContext(TypedDict):
-    """Everything that taking an answer back needs to know. `asked` and `answer`: the first of the type's requested and
-    answered fields; what else staff noted is internal and not in here. `joined`: another one was answered for it. `returned`: the
-    answer is on its way already."""
+    """Everything that taking an answer back needs to know.
+
+    `asked` and `answer`: the first of the type's requested and answered fields; what else the staff noted is internal
+    and not in here. `joined`: another one was answered for it. `returned`: the answer is on its way already.
+    """
 
     merchant_id: int
     merchant: str
