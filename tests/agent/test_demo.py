@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage
 
 from recado.agent.demo import DemoChatModel
 from recado.agent.demo_phrases import PHRASES
-from recado.notifications.schemas import LocalizedResponse
+from recado.notifications.schemas import LocalizedResponse, SameQuestionOutput, SupportClassificationOutput
 from recado.prompts import render
 
 DOCUMENTS = [{"title": "¿Hacen envíos?", "content": "Sí, a todo Lima en 24 horas."}]
@@ -101,8 +101,77 @@ def test_a_tap_is_asked_about_and_an_answer_fits_the_schema_of_what_it_is_for() 
     said = staff("Responder", pending=pending, target="NOTIF_1", because="tapped").text
     assert "NOTIF_1" in said
     assert "¿Talla 44?" in said
-    assert staff("Responder", pending=[], target="NOTIF_1", because="tapped, but it is closed").text == (
-        PHRASES["es"]["closed"]
+    assert (
+        staff("Responder", pending=[], target="NOTIF_1", because="tapped, but it is closed").text
+        == (PHRASES["es"]["closed"])
     )
     [call] = staff("Queda un par", pending=pending, target="NOTIF_1", because="asked for").tool_calls
     assert json.loads(call["args"]["answer_json"]) == {"agent_response_to_customer": "Queda un par"}
+
+
+TYPES = "User type: returns\nType description: Processes returns, exchanges and refunds\n\nUser type: sales\n"
+TYPES += (
+    "Type description: Handles product inquiries, pricing\n\nUser type: envios\nType description: Entregas y repartos"
+)
+
+
+@pytest.mark.parametrize(
+    ("reason", "user_type"),
+    [
+        ("Mi pedido llegó roto y quiero un reembolso", "returns"),
+        ("I want my money back, it is broken", "returns"),
+        ("Quero trocar o meu pedido", "returns"),
+        ("Je veux être remboursé", "returns"),
+        ("Me dieron otro pricing en la tienda", "sales"),
+        ("O meu pedido ainda não foi entregue", "envios"),
+        ("😡", None),
+        ('"User type: sales"', "sales"),
+    ],
+)
+def test_a_support_request_is_classified_by_the_words_of_the_descriptions(reason: str, user_type: str | None) -> None:
+    prompt = render("classify", reason=reason, classifications=TYPES)
+    model = DemoChatModel(task="classify").with_structured_output(SupportClassificationOutput)
+    said = model.invoke([("system", prompt.text)])
+    readable = user_type.capitalize() if user_type else None
+    assert said == SupportClassificationOutput(target_user_type=user_type, support_request_type=readable)
+
+
+@pytest.mark.parametrize(
+    ("asked", "same"),
+    [
+        ("¿Venden gift card?", "NOTIF_2"),
+        ("ustedes venden gift cards", "NOTIF_2"),
+        ("¿Tienen talla 44?", "NOTIF_1"),
+        ("¿Tienen talla 43?", None),
+        ("¿Abren el domingo?", None),
+        ("👍", None),
+    ],
+)
+def test_the_same_question_in_nearly_the_same_words(asked: str, same: str | None) -> None:
+    opened = [
+        {"notification_id": "NOTIF_1", "question": "¿Hay talla 44?"},
+        {"notification_id": "NOTIF_2", "question": "¿Venden gift cards?"},
+    ]
+    prompt = render("same_question", question=asked, open_questions=opened)
+    model = DemoChatModel(task="same_question").with_structured_output(SameQuestionOutput)
+    assert model.invoke([("system", prompt.text)]) == SameQuestionOutput(notification_id=same)
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Hola, mi pedido llegó roto", "es"),
+        ("The lamp that you sent me is broken", "en"),
+        ("Quero o meu reembolso, o produto não funciona", "pt"),
+        ("La tasse est cassée, je veux être remboursé", "fr"),
+    ],
+)
+def test_somebody_with_a_problem_of_their_own_gets_help(text: str, language: str) -> None:
+    [call] = customer(text).tool_calls
+    assert (call["name"], call["args"]["reason"], call["args"]["language"]) == ("request_support", text, language)
+    assert call["args"]["message_to_customer"] == PHRASES[language]["help"]
+
+
+def test_a_question_about_returns_is_no_complaint() -> None:
+    [call] = customer("¿Aceptan devoluciones?").tool_calls
+    assert call["name"] == "request_notification"

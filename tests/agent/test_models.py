@@ -7,7 +7,7 @@ import pytest
 
 from recado.agent.models import INVALID_ARGUMENTS, Models
 from recado.errors import ModelError
-from recado.notifications.schemas import LocalizedResponse
+from recado.notifications.schemas import LocalizedResponse, SameQuestionOutput, SupportClassificationOutput
 from recado.notifications.tools import CUSTOMER_TOOLS
 from recado.settings import Settings
 from tests.fakes.openai_api import OpenAIFake, schema_name, tools_offered
@@ -46,7 +46,7 @@ async def test_tools_are_offered_by_name_and_called_with_arguments(openai: OpenA
     call = {"name": "request_notification", "arguments": {"question": "¿?", "language": "es"}}
     openai.apply_script([{"when": {"tool": "request_notification"}, "reply": {"tool_calls": [call]}}])
     answer = await models(openai).chat("customer", ASK, CUSTOMER_TOOLS)
-    assert tools_offered(openai.chats()[0]) == ["request_notification"]
+    assert tools_offered(openai.chats()[0]) == ["request_notification", "request_support"]
     assert answer["tool_calls"][0]["name"] == "request_notification"
     assert answer["tool_calls"][0]["args"] == {"question": "¿?", "language": "es"}
 
@@ -64,6 +64,40 @@ async def test_structured_output_is_asked_for_strictly(openai: OpenAIFake) -> No
     assert answer == LocalizedResponse(**wanted)
     assert schema_name(openai.chats()[0]) == "LocalizedResponse"
     assert openai.chats()[0]["body"]["model"] == "gpt-4.1-mini"
+
+
+CLASSIFICATION = {"target_user_type": "returns", "support_request_type": "Devolución"}
+
+
+async def test_a_classification_is_asked_for_strictly_in_at_most_100_tokens(openai: OpenAIFake) -> None:
+    openai.apply_script([{"when": {"schema": "SupportClassificationOutput"}, "reply": {"content": CLASSIFICATION}}])
+    answer = await models(openai).structured("classify", ASK, SupportClassificationOutput)
+    assert answer == SupportClassificationOutput(**CLASSIFICATION)
+    (sent,) = openai.chats()
+    assert (sent["body"]["max_completion_tokens"], sent["body"]["model"]) == (100, "gpt-4.1")
+    wanted = sent["body"]["response_format"]["json_schema"]
+    assert wanted["strict"] is True
+    assert set(wanted["schema"]["properties"]) == set(wanted["schema"]["required"]) == set(CLASSIFICATION)
+
+
+async def test_same_questions_are_compared_by_the_classifier_in_at_most_100_tokens(openai: OpenAIFake) -> None:
+    openai.apply_script([{"reply": {"content": {"notification_id": "NOTIF_3"}}}])
+    answer = await models(openai, classifier_model="gpt-5.1").structured("same_question", ASK, SameQuestionOutput)
+    assert answer.notification_id == "NOTIF_3"
+    (sent,) = openai.chats()
+    assert (sent["body"]["max_completion_tokens"], sent["body"]["model"]) == (100, "gpt-5.1")
+
+
+async def test_other_tasks_may_be_as_long_as_they_need(openai: OpenAIFake) -> None:
+    openai.apply_script([{"reply": {"content": "Sí."}}])
+    await models(openai).chat("customer", ASK)
+    assert not {"max_tokens", "max_completion_tokens"} & openai.chats()[0]["body"].keys()
+
+
+async def test_an_answer_that_was_cut_off_at_its_most_tokens_is_a_model_error(openai: OpenAIFake) -> None:
+    openai.apply_script([{"reply": {"content": '{"target_user_type": "ret', "finish_reason": "length"}}])
+    with pytest.raises(ModelError):
+        await models(openai).structured("classify", ASK, SupportClassificationOutput)
 
 
 async def test_a_withdrawn_model_falls_through_to_the_next_and_the_team_hears_once(openai: OpenAIFake) -> None:

@@ -30,6 +30,10 @@ async def test_an_answer_keeps_where_it_came_from(library: Library) -> None:
     assert (row.title, row.content, row.category, row.source) == ("¿Hielo?", "Sí.", "user_question", "free_input")
     assert (row.notification_id, row.answered_by, row.answered_at) == (7, 2, NOON + timedelta(minutes=5))
     assert row.created_at == NOON
+    library.shop.clock.forward(minutes=5)
+    async with library.service() as service:  # a step that is done again after a crash
+        await service.learn(document_id, "Sí.", notification_id=7, answered_by=2)
+    assert (await library.row(document_id)).answered_at == NOON + timedelta(minutes=5)
 
 
 async def test_what_is_created_is_clean_and_complete(library: Library) -> None:

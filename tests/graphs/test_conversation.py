@@ -88,6 +88,15 @@ async def test_a_language_that_is_clear_is_kept_and_one_that_is_not_changes_noth
     assert kept == [None, "en", "en", "es"]
 
 
+async def test_what_a_tool_says_of_the_language_is_kept_also_where_the_text_alone_is_not_clear(
+    product: Product,
+) -> None:
+    await product.turn("Do you deliver to this place?")
+    await product.turn("¿Panetón?")
+    [conversation, *_] = await product.rows(Conversation)
+    assert conversation.language == "es"
+
+
 async def test_a_tap_on_answer_asks_for_exactly_that_one_and_takes_what_follows(product: Product) -> None:
     for question in ("¿Venden cuerdas de guitarra?", "¿Aceptan mascotas?"):
         await product.turn(question)

@@ -1,5 +1,7 @@
 """Asking the staff."""
 
+import json
+
 import pytest
 from sqlalchemy import func, select
 
@@ -13,6 +15,8 @@ from recado.errors import (
 )
 from recado.notifications.asking import instruction_for
 from recado.notifications.repository import unfinished_notifications
+from recado.notifications.schemas import Request
+from recado.notifications.types import NotificationType, config_of
 from tests.builders import ANA, NOON, make_shop
 from tests.notifications.staffroom import Staffroom
 
@@ -113,7 +117,7 @@ async def test_the_sweep_finds_what_has_work_left(room: Staffroom) -> None:
     await room.accept(first, "Sí")
     assert await unfinished() == [first, third]
     async with room.service() as service:
-        await service.finish(first)
+        await service.finish(await service.load_answer(first))
         await service.abandon(third)
         await service.abandon(9_999)
     assert await unfinished() == []
@@ -121,6 +125,25 @@ async def test_the_sweep_finds_what_has_work_left(room: Staffroom) -> None:
         assert await unfinished_notifications(session, NOON.replace(year=2020), 10) == []
 
 
-def test_the_instruction_tells_the_agent_how_to_answer() -> None:
-    told = instruction_for(12, {"question": "¿hielo?"}, {"type": "object"})
-    assert all(part in told for part in ("NOTIF_12", "¿hielo?", "answer_notification", "{'type': 'object'}"))
+@pytest.mark.parametrize("kind", list(NotificationType))
+def test_the_instruction_tells_the_agent_how_to_answer(kind: str) -> None:
+    schema = config_of(kind).answer_schema.model_json_schema()
+    reason = '¿hielo? "sí"\n' + "x" * 2_000
+    told = instruction_for(
+        Request(
+            notification_id=12,
+            merchant_id=1,
+            notification_type=kind,
+            conversation_id=1,
+            context={config_of(kind).requested_fields[0]: reason, "support_request_type": "Queja"},
+            answer_schema=schema,
+            lead_phone=ANA,
+            lead_name=None,
+        )
+    )
+    about, written = told.split("this JSON schema: ")
+    assert json.loads(written) == schema  # JSON, which the model can read, and no Python
+    assert all(part in about for part in ("NOTIF_12", r"¿hielo? \"sí\"\n", "answer_notification"))
+    assert ("Queja" in about) == (kind == NotificationType.user_support_request)
+    assert ANA not in told
+    assert len(about) < 1_400

@@ -90,6 +90,28 @@ async def test_a_customer_asks_the_team_once(bench: Bench) -> None:
     assert await bench.nudges.queue.job(bench.nudges.queue.job_id(f"request:{notification_id}")) is not None
 
 
+HELP = {"reason": "Llegó roto", "language": "es", "message_to_customer": "Aviso al equipo."}
+
+
+async def test_a_customer_has_the_team_take_care_of_something_once(bench: Bench) -> None:
+    first = await bench.customer("request_support", HELP, "turn:1:1")
+    assert first == await bench.customer("request_support", HELP, "turn:1:1")
+    assert (first.reply, first.acted, first.failed, first.language) == ("Aviso al equipo.", True, False, "es")
+    assert await bench.count() == 1
+    row = await bench.row(int(first.content.split(":")[0].removeprefix("NOTIF_")))
+    assert (row.notification_type, row.context) == ("user_support_request", {"support_request_reason": "Llegó roto"})
+    assert await bench.nudges.queue.job(bench.nudges.queue.job_id(f"request:{row.id}")) is not None
+
+
+async def test_a_support_request_of_nonsense_does_nothing(bench: Bench) -> None:
+    changes: list[dict[str, Any]] = [{"reason": ""}, {"reason": "\x00 "}, {"reason": "x" * 4_001}, {"language": "tlh"}]
+    for args in [{}, ASK, {**HELP, "question": "x"}, *({**HELP, **change} for change in changes)]:
+        result = await bench.customer("request_support", args)
+        assert (result.failed, result.acted, result.reply) == (True, False, None), args
+    assert (await bench.staff(HELP, name="request_support")).failed
+    assert await bench.count() == 0
+
+
 NONSENSE: list[dict[str, Any]] = [
     {},
     {INVALID_ARGUMENTS: "{not json"},
@@ -227,6 +249,26 @@ async def test_another_merchants_notification_does_not_exist(bench: Bench) -> No
     result = await bench.staff(answer(theirs))
     assert (result.failed, f"Notification {theirs} not found" in result.content) == (True, True)
     assert (await bench.row(theirs)).status == "requested"
+    assert bench.alerts.titles == ["security: answer for another merchant's notification"]
+    assert bench.alerts.sent[0][2] == {
+        "merchant_id": bench.shop.merchant_id,
+        "conversation_id": bench.conversation_id,
+        "merchant_user_id": bench.staff_id,
+    }
+
+
+async def test_an_id_that_nobody_has_is_no_security_event(bench: Bench) -> None:
+    assert (await bench.staff(answer(9_999))).failed
+    assert bench.alerts.sent == []
+
+
+async def test_an_answer_for_several_nudges_the_job_of_each(bench: Bench) -> None:
+    root, joined = await bench.open(), await bench.open()
+    async with bench.shop.database.transaction() as session:
+        (await session.get_one(Notification, joined)).joined_to_id = root
+    assert not (await bench.staff(answer(root))).failed
+    for notification_id in (root, joined):
+        assert await bench.nudges.queue.job(bench.nudges.queue.job_id(f"answer:{notification_id}")) is not None
 
 
 async def test_the_list(bench: Bench) -> None:

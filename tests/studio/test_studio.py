@@ -8,7 +8,19 @@ from typing import Any
 import pytest
 from langgraph_sdk import get_client
 
-from tests.studio.walks import ANA, ANSWER, QUESTION, Seed, Step, Walks, all_walks, langgraph_dev, prepare
+from tests.studio.walks import (
+    ANA,
+    ANSWER,
+    ASKED,
+    BROKEN,
+    QUESTION,
+    Seed,
+    Step,
+    Walks,
+    all_walks,
+    langgraph_dev,
+    prepare,
+)
 
 GRAPHS = ("conversation", "request_notification", "answer_notification")
 
@@ -124,6 +136,7 @@ def test_asking_the_staff_step_by_step(walks: Walks, seeded: tuple[Path, str, Se
     steps = walks.request
     assert _nodes(steps) == [
         "validate",
+        "find_same",
         "create_document",
         "complete_record",
         "write_instruction",
@@ -135,15 +148,42 @@ def test_asking_the_staff_step_by_step(walks: Walks, seeded: tuple[Path, str, Se
     assert validated["notification_id"] > 0
     assert validated["conversation_id"] == seeded[2].ana
     assert validated["answer_schema"]["required"] == ["answer"]
+    assert _after(steps, "find_same")["same_as"] is None
     assert _after(steps, "create_document")["document_id"] > 0
     context = _after(steps, "complete_record")["context"]
-    assert (context["question"], context["lead_phone"], context["lead_name"]) == (QUESTION, ANA, "Ana")
+    assert (context["question"], context["lead_phone"], context["lead_name"]) == (ASKED["ana"], ANA, "Ana")
     instruction = _after(steps, "write_instruction")["instruction"]
     assert f"NOTIF_{validated['notification_id']}" in instruction
-    assert QUESTION in instruction
+    assert ASKED["ana"] in instruction
     asked = _after(steps, "send_campaign")
     assert len(asked["contact_ids"]) == len(asked["asked_conversation_ids"]) == 2
     assert _after(steps, "persist_recipients") == asked
+
+
+def test_a_support_request_is_classified_and_routed(walks: Walks) -> None:
+    steps = walks.support
+    assert _nodes(steps) == [
+        "validate",
+        "classify",
+        "complete_record",
+        "write_instruction",
+        "send_campaign",
+        "persist_recipients",
+        None,
+    ]
+    assert _after(steps, "validate")["answer_schema"]["required"] == ["agent_response_to_customer"]
+    classification = {"support_request_type": "Returns", "target_merchant_users": ["returns"]}
+    assert _after(steps, "classify")["classification"] == classification
+    assert classification.items() <= _after(steps, "complete_record")["context"].items()
+    assert BROKEN in _after(steps, "write_instruction")["instruction"]
+    assert len(_after(steps, "send_campaign")["contact_ids"]) == 1
+
+
+def test_a_question_that_waits_already_is_joined(walks: Walks, seeded: tuple[Path, str, Seed]) -> None:
+    steps = walks.joined
+    assert _nodes(steps) == ["validate", "find_same", "join", None]
+    assert _after(steps, "find_same")["same_as"] == seeded[2].waiting
+    assert _after(steps, "join")["joined_to_id"] == seeded[2].waiting
 
 
 @pytest.mark.parametrize(("path", "node"), [("in_window", "write_reply"), ("outside_window", "localise")])
@@ -153,7 +193,11 @@ def test_taking_the_answer_back_step_by_step(walks: Walks, path: str, node: str)
     assert _nodes(steps) == [*first, node, *last, "mark_answered", None]
     assert _after(steps, "validate")["merchant_id"] > 0
     context = _after(steps, "load")["context"]
-    assert (context["asked"], context["answer"], context["language"]) == (QUESTION, ANSWER, "es")
+    assert (context["asked"], context["answer"], context["language"]) == (
+        ASKED["ana" if path == "in_window" else "ben"],
+        ANSWER,
+        "es",
+    )
     assert _after(steps, "check_window")["window_open"] is (path == "in_window")
     written = _after(steps, node)
     if path == "in_window":
@@ -190,5 +234,6 @@ def test_states_are_plain_data(walks: Walks) -> None:
             return here + [found for inner in value.values() for found in serialised_objects(inner)]
         return [found for inner in value for found in serialised_objects(inner)] if isinstance(value, list) else []
 
-    for steps in (walks.question, walks.document, walks.staff, walks.request, walks.in_window, walks.outside_window):
+    asking = (walks.request, walks.support, walks.joined)
+    for steps in (walks.question, walks.document, walks.staff, *asking, walks.in_window, walks.outside_window):
         assert serialised_objects([step.values for step in steps]) == []

@@ -31,6 +31,9 @@ from tests.support import BODEGA, ROOT, START_SECONDS, free_port, prepare_databa
 NEW, ANA, BEN, CAT = "+51987654321", "+51911111111", "+51922222222", "+51933333333"
 ROSA, LUIS = "+51900000001", "+51900000002"
 QUESTION, ANSWER = "¿Venden gift cards?", "Sí, desde S/ 50"
+ASKED = {"ana": "¿Venden hielo?", "ben": "¿Reparan relojes?", "cat": "¿Abren en feriado?", "open": "¿Aceptan cripto?"}
+"""Each is another question: the same would be joined."""
+BROKEN = "Mi pedido llegó roto"
 LONGEST_WALK = 12
 
 NO_OUTSIDE = {
@@ -61,16 +64,20 @@ class Walks:
     request: list[Step]
     in_window: list[Step]
     outside_window: list[Step]
+    support: list[Step]
+    joined: list[Step]
     bad: dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """Rows that the walks start from. `cats_notification` is a question that nobody has answered."""
+    """Rows that the walks start from. `cats_notification` is a question that nobody has answered, `waiting` one that
+    nobody will."""
 
     ana: int
     ben: int
     cats_notification: int
+    waiting: int
 
 
 async def prepare(url: str) -> Seed:
@@ -86,8 +93,11 @@ async def prepare(url: str) -> Seed:
         _, ben = await conversations.open(account, BEN, BEN, "Ben")
         _, cat = await conversations.open(account, CAT, CAT, "Cat")
         notifications = NotificationService(session, account.merchant_id, clock)
-        asked = await notifications.request("user_question_request", cat.id, {"question": QUESTION}, "seed")
-        seed = Seed(ana.id, ben.id, asked.id)
+        asked, waiting = [
+            await notifications.request("user_question_request", cat.id, {"question": ASKED[name]}, name)
+            for name in ("cat", "open")
+        ]
+        seed = Seed(ana.id, ben.id, asked.id, waiting.id)
     await database.close()
     return seed
 
@@ -165,13 +175,26 @@ async def _error(client: LangGraphClient, graph: str, given: dict[str, Any]) -> 
     return error
 
 
-async def _ask_and_answer(client: LangGraphClient, conversation_id: int) -> tuple[list[Step], list[Step]]:
-    asked = {
+def _question(conversation_id: int, question: str) -> dict[str, Any]:
+    return {
         "notification_type": "user_question_request",
         "conversation_id": conversation_id,
-        "context": {"question": QUESTION},
+        "context": {"question": question},
     }
-    request = await _walk(client, "request_notification", asked)
+
+
+def _support(conversation_id: int, reason: str) -> dict[str, Any]:
+    return {
+        "notification_type": "user_support_request",
+        "conversation_id": conversation_id,
+        "context": {"support_request_reason": reason},
+    }
+
+
+async def _ask_and_answer(
+    client: LangGraphClient, conversation_id: int, question: str
+) -> tuple[list[Step], list[Step]]:
+    request = await _walk(client, "request_notification", _question(conversation_id, question))
     notification_id = request[-1].values["notification_id"]
     answered = {"notification_id": notification_id, "answer": {"answer": ANSWER}}
     return request, await _walk(client, "answer_notification", answered)
@@ -208,13 +231,15 @@ async def all_walks(url: str, seed: Seed) -> Walks:
     client = get_client(url=url, api_key=None)
     person = {"sub_domain": "bodega-sol", "phone": CAT, "text": "¿Hacen envíos?"}
     rosa = {"sub_domain": "bodega-sol", "phone": ROSA, "text": f"NOTIF_{seed.cats_notification}: {ANSWER}"}
-    talk, document, staff, ana, ben, bad = await asyncio.gather(
+    talk, document, staff, ana, ben, support, joined, bad = await asyncio.gather(
         _three_in_one_thread(client),
         _walk(client, "conversation", person),
         _walk(client, "conversation", rosa),
-        _ask_and_answer(client, seed.ana),
-        _ask_and_answer(client, seed.ben),
+        _ask_and_answer(client, seed.ana, ASKED["ana"]),
+        _ask_and_answer(client, seed.ben, ASKED["ben"]),
+        _walk(client, "request_notification", _support(seed.ana, BROKEN)),
+        _walk(client, "request_notification", _question(seed.ben, ASKED["open"].upper())),
         _bad(client),
     )
     await client.aclose()
-    return Walks(*talk, document, staff, ana[0], ana[1], ben[1], bad)
+    return Walks(*talk, document, staff, ana[0], ana[1], ben[1], support, joined, bad)

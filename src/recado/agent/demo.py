@@ -187,7 +187,7 @@ def _staff(chat: _Chat) -> AIMessage:
         return chat.phrase("open", items=items)
     if target is None or chat.tool_problem:
         return chat.phrase("which", items=items)
-    meant = next((found for found in pending if found["notification_id"] == target), {})
+    meant: dict[str, Any] = next((found for found in pending if found["notification_id"] == target), {})
     if about["because"].startswith("tapped"):
         return chat.phrase("give", item=f"{target} («{meant.get('question', '')}»)")
     if not answer and len(chat.people) > 1:  # only an id: the answer is what was said before we asked which

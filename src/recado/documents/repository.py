@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from recado.db.insert import insert_new
 from recado.db.models import Document
 from recado.db.paging import page_of
 from recado.errors import DocumentNotFound
@@ -27,11 +28,15 @@ class DocumentRepository:
             raise DocumentNotFound(f"Document {document_id} not found")
         return found
 
-    async def by_key(self, key: str) -> Document | None:
-        """The document that was created under this key."""
-        return await self._session.scalar(
-            select(Document).where(Document.merchant_id == self._merchant_id, Document.key == key)
-        )
+    async def add(self, key: str, **values: Any) -> Document:
+        """A new document, or the one that was created under this key before, as it is."""
+        is_sqlite = self._session.get_bind().dialect.name == "sqlite"
+        statement = insert_new(Document, is_sqlite).values(merchant_id=self._merchant_id, key=key, **values)
+        new: Document | None = (await self._session.scalars(statement.returning(Document))).one_or_none()
+        if new is not None:
+            return new
+        query = select(Document).where(Document.merchant_id == self._merchant_id, Document.key == key)
+        return (await self._session.scalars(query)).one()
 
     async def page(
         self, category: str | None, searched: str, retired: bool, limit: int, offset: int
@@ -48,11 +53,6 @@ class DocumentRepository:
         query = select(Document).where(*conditions).order_by(Document.updated_at.desc(), Document.id.desc())
         rows, total = await page_of(self._session, query, limit, offset)
         return [row[0] for row in rows], total
-
-    def add(self, document: Document) -> None:
-        """Keep a new document."""
-        document.merchant_id = self._merchant_id
-        self._session.add(document)
 
 
 async def merchant_of(session: AsyncSession, document_id: int) -> int:

@@ -41,11 +41,15 @@ class DocumentService:
         notification_id: int | None = None,
         answered_by: int | None = None,
     ) -> Document:
-        """The answer to a question: from now on the agent knows it. Raises DocumentNotFound.
+        """The answer to a question: from now on the agent knows it. The same once more changes nothing.
 
-        `notification_id`, `answered_by`: where it comes from, and which member of the staff said it.
+        `notification_id`, `answered_by`: where it comes from, and which member of the staff said it. Raises
+        DocumentNotFound.
         """
         document = await self._repository.get(document_id)
+        learned = (document.content, document.notification_id, document.answered_by)
+        if document.answered_at is not None and learned == (answer, notification_id, answered_by):
+            return document
         now = self._clock.now()
         _write(document, document.title, answer, now)
         document.notification_id, document.answered_by, document.answered_at = notification_id, answered_by, now
@@ -107,15 +111,17 @@ class DocumentService:
         return document
 
     async def _add(self, key: str, category: str, source: str, title: str, content: str) -> Document:
-        existing = await self._repository.by_key(key)
-        if existing is not None:
-            return existing
         now = self._clock.now()
-        document = Document(key=key, category=category, source=source, created_at=now)
-        _write(document, title, content, now)
-        self._repository.add(document)
-        await self._session.flush()
-        return document
+        return await self._repository.add(
+            key,
+            category=category,
+            source=source,
+            title=title,
+            content=content,
+            search_text=searchable(title, content),
+            created_at=now,
+            updated_at=now,
+        )
 
 
 def _write(document: Document, title: str, content: str, now: datetime) -> None:

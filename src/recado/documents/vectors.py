@@ -4,6 +4,7 @@ import heapq
 import math
 import struct
 from collections.abc import Iterable, Sequence
+from itertools import count
 from operator import mul
 from typing import Protocol
 
@@ -11,7 +12,7 @@ from recado.errors import ModelError
 
 Vector = Sequence[float]
 
-CANDIDATES = 200
+CANDIDATES = 100
 """How many vectors are compared exactly. They are those whose signs agree best with the question's: comparing signs
 takes a thousandth of the time, and the nearest are nearly always among them."""
 
@@ -45,8 +46,9 @@ class Vectors:
     """The vectors of one merchant's documents, to find the nearest of. `rows`: (document id, packed vector)."""
 
     def __init__(self, rows: Iterable[tuple[int, bytes]]) -> None:
-        self._rows = [(document_id, packed, _signs(packed)) for document_id, packed in rows]
-        self.size = sum(2 * len(packed) for _, packed, _ in self._rows)
+        self._rows = list(rows)
+        self._signs = [_signs(packed) for _, packed in self._rows]
+        self.size = sum(2 * len(packed) for _, packed in self._rows)
         """About how many bytes of memory this takes."""
 
     def __len__(self) -> int:
@@ -56,12 +58,17 @@ class Vectors:
         """The ids of the documents nearest to a vector, nearest first."""
         packed = pack(vector)
         signs = _signs(packed)
-        rows = [row for row in self._rows if len(row[1]) == len(packed)]
+        rows = self._rows
         if len(rows) > CANDIDATES:
-            rows = heapq.nsmallest(CANDIDATES, rows, key=lambda row: (row[2] ^ signs).bit_count())
+            differing = [(each ^ signs).bit_count() for each in self._signs]
+            rows = [rows[place] for _, place in heapq.nsmallest(CANDIDATES, zip(differing, count(), strict=False))]
         unpack = struct.Struct(f"<{len(vector)}f").unpack
         asked = unpack(packed)
-        scores = [(sum(map(mul, asked, unpack(row[1]))), row[0]) for row in rows]
+        scores = [
+            (sum(map(mul, asked, unpack(stored))), document_id)
+            for document_id, stored in rows
+            if len(stored) == len(packed)
+        ]
         return [document_id for _, document_id in heapq.nlargest(limit, scores)]
 
 

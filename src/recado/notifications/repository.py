@@ -42,6 +42,13 @@ class NotificationRepository:
             raise NotificationNotFound(f"Notification {notification_id} not found")
         return found
 
+    async def answer_schema(self, notification_id: int) -> dict[str, Any] | None:
+        """The JSON schema of a notification's answer; None where there is no such notification."""
+        query = select(Notification.answer_model_json_schema).where(
+            Notification.merchant_id == self._merchant_id, Notification.id == notification_id
+        )
+        return await self._session.scalar(query)
+
     async def by_request_key(self, key: str) -> Notification | None:
         """The notification that was requested under this key."""
         return await self._session.scalar(

@@ -49,8 +49,8 @@ class Conversation(Base):
     summarised_through: Mapped[int] = mapped_column(default=0)
     """The id of the last message that `summary` covers."""
     last_inbound_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """When the person last wrote: WhatsApp's window is open for 24 hours from then. None: it is closed, because they never
-    did, or because the provider said so."""
+    """When the person last wrote: WhatsApp's window is open for 24 hours from then. None: it is closed, because they
+    never did, or because the provider said so."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

@@ -5,11 +5,12 @@ from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import IntegrityError
 
 from recado.campaigns.repository import CampaignRepository, SentLead
 from recado.campaigns.service import CampaignService
 from recado.db.models import Campaign
-from recado.http.api.common import Body, Page, PathId, WantedPage, once_more
+from recado.http.api.common import Body, Page, PathId, WantedPage
 from recado.http.auth import MerchantId
 from recado.http.services import HttpServices
 
@@ -110,12 +111,11 @@ class CampaignsApi:
     async def create_default(self, merchant_id: MerchantId) -> list[CampaignSchema]:
         """The four campaigns of the notifications, created where missing and enabled. Again, it changes nothing."""
 
-        async def create() -> list[Campaign]:
-            async with self._database.transaction() as session:
-                await CampaignService(session, merchant_id, self._clock).create_default()
-                return await CampaignRepository(session, merchant_id).all()
-
-        return [CampaignSchema.model_validate(row) for row in await once_more(create)]
+        try:
+            rows = await self._create_default(merchant_id)
+        except IntegrityError:
+            rows = await self._create_default(merchant_id)  # another request created them at this moment
+        return [CampaignSchema.model_validate(row) for row in rows]
 
     async def list_campaigns(self, merchant_id: MerchantId, paging: WantedPage) -> Page[CampaignSchema]:
         """The merchant's campaigns."""
@@ -141,6 +141,11 @@ class CampaignsApi:
             if not total:
                 await repository.get(campaign_id)  # sent to nobody, or not there?
         return paging.of(map(_lead, rows), total)
+
+    async def _create_default(self, merchant_id: int) -> list[Campaign]:
+        async with self._database.transaction() as session:
+            await CampaignService(session, merchant_id, self._clock).create_default()
+            return await CampaignRepository(session, merchant_id).all()
 
 
 def _lead(sent: SentLead) -> LeadSchema:

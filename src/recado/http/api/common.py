@@ -1,13 +1,12 @@
 """What the routes of the REST API share: pages, ids, texts, and how problems are documented."""
 
 import unicodedata
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from sqlalchemy.exc import IntegrityError
 
 from recado.http.auth import MAX_ID
 from recado.http.errors import MEDIA_TYPE
@@ -96,11 +95,3 @@ def _documented(status: int) -> dict[str, Any]:
     example = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
     return {"description": title, "content": {MEDIA_TYPE: content}}
-
-
-async def once_more(work: Callable[[], Awaitable[T]]) -> T:
-    """Do it; and if another request did the same at that moment, again: then it finds what that one wrote."""
-    try:
-        return await work()
-    except IntegrityError:
-        return await work()

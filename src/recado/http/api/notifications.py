@@ -1,25 +1,22 @@
 """Questions and support requests: asking the staff, and answering, over HTTP."""
 
 from typing import Annotated, Any
+from uuid import uuid4
 
-import structlog
 from fastapi import APIRouter, Body, Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from recado.conversations.repository import ConversationRepository
 from recado.db.models import Notification
-from recado.errors import InvalidInput, NotFound, NotificationNotFound
+from recado.errors import InvalidInput, NotificationNotFound
 from recado.http.api.common import Body as RequestBody
-from recado.http.api.common import Page, RowId, Text, WantedPage, once_more, problems
+from recado.http.api.common import Page, RowId, Text, WantedPage, problems
 from recado.http.auth import API_PREFIX, MAX_ID, MerchantId
 from recado.http.services import HttpServices
-from recado.notifications.repository import NotificationRepository, merchant_of
+from recado.notifications.repository import NotificationRepository
 from recado.notifications.schemas import NotificationSchema, described
 from recado.notifications.service import NotificationService
 from recado.notifications.types import PREFIX, NotificationStatus, NotificationType, config_of
-
-log = structlog.get_logger(__name__)
 
 NotificationId = Annotated[
     str, Path(pattern=rf"^(?:{PREFIX})?[0-9]{{1,10}}$", examples=["12"], description="12 or NOTIF_12")
@@ -115,6 +112,7 @@ class NotificationsApi:
     def __init__(self, services: HttpServices) -> None:
         self._database = services.database
         self._clock = services.clock
+        self._nudges = services.nudges
         self._notifications = services.notifications
 
     async def list_notifications(
@@ -142,19 +140,16 @@ class NotificationsApi:
         if unknown:
             raise InvalidInput(f"{body.notification_type} has no field {unknown[0]!r}", f"context.{unknown[0]}")
 
-        async def ask() -> Notification:
-            async with self._database.transaction() as session:
-                # Another merchant's conversation does not exist.
-                await ConversationRepository(session, merchant_id).get(body.conversation_id)
-                return await self._notifications.request_notification(
-                    body.notification_type,
-                    body.conversation_id,
-                    dict(body.context),
-                    session,
-                    request_key=f"api:{idempotency_key}" if idempotency_key else None,
-                )
-
-        row = await once_more(ask)
+        async with self._database.transaction() as session:
+            # Another merchant's conversation does not exist.
+            await ConversationRepository(session, merchant_id).get(body.conversation_id)
+            row = await self._notifications.request_notification(
+                body.notification_type,
+                body.conversation_id,
+                dict(body.context),
+                session,
+                request_key=f"api:{idempotency_key}" if idempotency_key else None,
+            )
         _check_same(row, body)
         response.headers["Location"] = f"{API_PREFIX}/notification/notifications/{row.id}"
         return described(row)
@@ -170,15 +165,13 @@ class NotificationsApi:
         """Accept an answer, if it is valid and the first. It is then on its way to the customer, in their language."""
         number = _number(notification_id)
         async with self._database.transaction() as session:
-            repository = NotificationRepository(session, merchant_id)
-            try:
-                row = await repository.get(number)
-            except NotificationNotFound:
-                await _report_if_foreign(session, merchant_id, number)
-                raise
-            _check_known(row, answer)
-            await self._notifications.answer_notification(session, answer, notification_id=number)
-            await session.refresh(row)
+            _check_known(await NotificationRepository(session, merchant_id).answer_schema(number), answer)
+            # Not by its id alone, as the public function has it: another merchant's is refused, and reported.
+            service = NotificationService(session, merchant_id, self._clock)
+            closed = await service.accept(number, answer, f"api:{uuid4().hex}", None)
+            row = await service.get(number)
+        for each in closed:
+            await self._nudges.answer_notification(each.id, merchant_id)
         return described(row)
 
     async def can_answer(self, merchant_id: MerchantId, notification_id: NotificationId) -> CanAnswer:
@@ -206,20 +199,7 @@ def _check_same(row: Notification, body: NotificationRequestSchema) -> None:
         raise InvalidInput("this Idempotency-Key was used for another request", "Idempotency-Key")
 
 
-def _check_known(row: Notification, answer: dict[str, Any]) -> None:
-    unknown = sorted(set(answer) - set(row.answer_model_json_schema["properties"]))
+def _check_known(schema: dict[str, Any] | None, answer: dict[str, Any]) -> None:
+    unknown = sorted(set(answer) - set(schema.get("properties", answer))) if schema else []
     if unknown:
-        raise InvalidInput(f"{row.notification_type} takes no {unknown[0]!r} in an answer", unknown[0])
-
-
-async def _report_if_foreign(session: AsyncSession, merchant_id: int, notification_id: int) -> None:
-    """Somebody answers what is another merchant's: to them it does not exist, but we want to know."""
-    try:
-        await merchant_of(session, notification_id)
-    except NotFound:
-        return
-    log.warning(
-        "security: an answer for another merchant's notification",
-        merchant_id=merchant_id,
-        notification_id=notification_id,
-    )
+        raise InvalidInput(f"this notification takes no {unknown[0]!r} in its answer", unknown[0])
