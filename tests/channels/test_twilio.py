@@ -10,7 +10,7 @@ import pytest
 from recado.channels.base import InboundMessage, OutboundMessage, Template
 from recado.channels.twilio import TwilioChannel
 from recado.clock import Clock
-from recado.errors import OptedOut, Permanent, Retryable, SendError, WindowClosed
+from recado.errors import OptedOut, Permanent, Retryable, SendError, TemplateRefused, WindowClosed
 from recado.merchants.account import Account
 from tests.builders import ANA
 from tests.fakes.server import running
@@ -68,7 +68,7 @@ async def test_a_templates_variables_are_numbered_in_its_order(fake: TwilioFake,
 async def test_a_template_without_content_sid_names_the_remedy(
     fake: TwilioFake, channel: TwilioChannel, name: str, language: str
 ) -> None:
-    with pytest.raises(Permanent, match=f"no Content SID for template {name}: name it under `templates`"):
+    with pytest.raises(TemplateRefused, match=f"no Content SID for template {name}: name it under `templates`"):
         await channel.send(ACCOUNT, OutboundMessage(7, ANA, template=Template(name, language, {}, "")))
     assert fake.sends() == []
 
@@ -85,6 +85,8 @@ FAULTS: list[tuple[dict[str, Any], type[SendError], str | None, bool]] = [
     ({"code": 63016}, WindowClosed, "63016", False),
     ({"code": 21610}, OptedOut, "21610", False),
     ({"code": 63024}, Permanent, "63024", False),
+    ({"code": 63027}, TemplateRefused, "63027", False),
+    ({"code": 63040}, TemplateRefused, "63040", False),
     ({"code": 99998, "status": 400}, Permanent, "99998", False),
     ({"status": 404, "html": True}, Permanent, "404", False),
     ({"cut": True}, Retryable, None, True),

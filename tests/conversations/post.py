@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import event, update
+from sqlalchemy import event
+from sqlalchemy import update as sql_update
 
 from recado.channels.base import StatusUpdate
 from recado.conversations.outbox import Outbox
@@ -34,12 +35,13 @@ class Post:
 
     async def set(self, **values: object) -> None:
         async with self.shop.database.transaction() as session:
-            await session.execute(update(Delivery).values(**values))
+            await session.execute(sql_update(Delivery).values(**values))
 
     async def status(self, state: str, provider_id: str = "p1", delivery_id: int | None = None, **more: object) -> bool:
         async with self.shop.database.transaction() as session:
             repository = ConversationRepository(session, self.shop.merchant_id)
-            return await apply_status(repository, self.alerts, StatusUpdate(provider_id, state, delivery_id, **more))
+            update = StatusUpdate(provider_id, state, delivery_id, **more)
+            return await apply_status(repository, self.alerts, update, self.shop.clock.now())
 
     @contextmanager
     def statements(self) -> Iterator[list[str]]:

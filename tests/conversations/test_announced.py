@@ -6,7 +6,6 @@ import pytest
 
 from recado.campaigns import templates
 from recado.channels.base import Template
-from recado.conversations.service import read_template, stored_template
 from recado.errors import OptedOut, Permanent, Retryable, TemplateRefused, WindowClosed
 from tests.builders import ANA, BETO, TEMPLATE
 from tests.conversations.post import LONG, Post
@@ -21,11 +20,6 @@ async def states(post: Post, conversation_id: int) -> list[str]:
 
 async def tap(post: Post) -> int:
     return await post.shop.hear("Ver respuesta", kind="button", button="show_answer")
-
-
-def test_a_template_is_stored_and_read_again_as_it_was() -> None:
-    assert read_template(stored_template(READY)) == READY
-    assert READY.announces
 
 
 async def test_in_an_open_window_the_text_goes_and_the_announcement_is_skipped(post: Post) -> None:
@@ -250,6 +244,27 @@ def check_alert(post: Post, template: Template) -> None:
     assert "`templates` of the channel" in reason
     assert "recado apply" in reason
     assert context["conversation_id"]
+
+
+@pytest.mark.parametrize("how", ["at once", "by a status"])
+async def test_who_writes_while_the_template_is_refused_gets_the_text_at_once(post: Post, how: str) -> None:
+    conversation_id = await post.shop.open()
+    await post.shop.say(conversation_id, "Sí, hay.", TEMPLATE)
+    if how == "at once":
+        post.line.plan = [(REFUSALS[0], False)]
+        gate = post.line.gate = asyncio.Event()
+        sending = asyncio.create_task(post.deliver(conversation_id))
+        await post.line.started.wait()
+        await post.shop.hear("hola")
+        gate.set()
+        await sending
+    else:
+        (delivery,) = await post.deliver(conversation_id)
+        await post.shop.hear("hola")
+        await post.status("failed", "p1", delivery.id, code="63041", template_refused=True)
+        await post.deliver(conversation_id)
+    assert post.line.texts[-1] == "Sí, hay."
+    assert await states(post, conversation_id) == ["sent"]
 
 
 async def test_a_template_alone_that_is_not_approved_fails(post: Post) -> None:

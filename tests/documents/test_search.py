@@ -242,5 +242,6 @@ def _plan(connection: Connection, merchant_id: int) -> str:
 
 def test_two_rankings_become_one() -> None:
     assert fuse([1, 2, 3], [3, 4]) == [3, 1, 2, 4]
+    assert fuse([1, 2, 3], [4, 5]) == [1, 4, 2, 5, 3]
     assert fuse([1, 2], []) == [1, 2]
     assert fuse([], []) == []

@@ -1,12 +1,13 @@
 """Two merchants and the whole app, called over ASGI: what the tests of the REST API share."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, select, text
 
 from recado.bootstrap import Services, make_services
 from recado.clock import Clock
@@ -60,6 +61,19 @@ class Counter:
     async def count(self, model: type) -> int:
         async with self.services.database.read() as session:
             return await session.scalar(select(func.count()).select_from(model)) or 0
+
+    async def until_it_waits_for_a_lock(self) -> None:
+        """Until a request waits for a transaction that is open: on SQLite it does so before its first statement."""
+        waiting = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND application_name = current_setting('application_name')"
+        )
+        async with asyncio.timeout(10):
+            while not self.services.database.is_sqlite:
+                async with self.services.database.read() as session:
+                    if await session.scalar(waiting):
+                        return
+                await asyncio.sleep(0.01)
 
     @asynccontextmanager
     async def queries(self) -> AsyncIterator[list[str]]:

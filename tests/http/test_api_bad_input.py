@@ -69,6 +69,19 @@ async def test_no_body_of_nonsense_is_taken(counter: Counter) -> None:
         is_problem(response, 404 if response.status_code == 404 else 422)
 
 
+async def test_half_a_character_in_a_name_can_be_answered(counter: Counter) -> None:
+    conversation_id = await counter.mine.hear("hola")
+    request = {"notification_type": "user_question_request", "conversation_id": conversation_id}
+    made = await counter.ok("POST", NOTIFICATIONS, 201, json={**request, "context": {"question": "¿hielo?"}})
+    half = r'{"\ud800": "x"}'  # as JSON escapes it: no UTF-8 can hold it
+    for path, body in (
+        (f"{NOTIFICATIONS}/{made['id']}/answer", half),
+        (NOTIFICATIONS, json.dumps(request)[:-1] + f', "context": {half}}}'),
+    ):
+        problem = await counter.refused(422, "POST", path, content=body.encode(), headers=JSON)
+        assert problem["errors"][0]["field"].endswith("?")
+
+
 async def test_a_body_that_is_too_large_is_refused_unread(counter: Counter) -> None:
     large = json.dumps({"title": "x" * MAX_BODY_BYTES}).encode()
     await counter.refused(413, "POST", DOCUMENTS, content=large, headers=JSON)

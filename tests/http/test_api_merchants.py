@@ -1,5 +1,6 @@
 """The merchant and its staff over the REST API."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ from sqlalchemy import select
 
 from recado.db.models import MerchantUser
 from recado.merchants.repository import MerchantRepository
-from tests.builders import EVA, LUIS, ROSA, together
+from recado.merchants.staff import Staff
+from tests.builders import EVA, LUIS, ROSA
 from tests.http.counter import PLATFORM_KEY, USERS, Counter
 
 NEW = {"name": "Eva", "phone": EVA, "types": ["sales"]}
@@ -54,8 +56,16 @@ async def test_a_phone_number_is_one_persons(counter: Counter) -> None:
     theirs = await counter.make_key(counter.theirs)
     await counter.ok("POST", USERS, 201, json=NEW, key=theirs)
     await counter.ok("POST", USERS, 201, json=NEW)  # of another merchant she may be as well
-    twice = await together(*(counter.call("POST", USERS, json={**NEW, "phone": "+51900000009"}) for _ in range(4)))
-    assert sorted(response.status_code for response in twice) == [201, 409, 409, 409]
+
+
+async def test_a_phone_number_that_another_request_is_taking_is_refused(counter: Counter) -> None:
+    async with counter.services.database.transaction() as session:
+        await Staff(session, counter.mine.merchant_id).add("Eva", EVA, ["sales"])
+        request = asyncio.create_task(counter.refused(409, "POST", USERS, json={**NEW, "name": "Another"}))
+        await counter.until_it_waits_for_a_lock()
+    assert (await request)["title"] == "Already there"
+    page = await counter.ok("GET", USERS)
+    assert [item["name"] for item in page["items"]] == ["Rosa", "Luis", "Eva"]
 
 
 async def test_who_is_deactivated_is_not_asked_and_may_come_back(counter: Counter) -> None:

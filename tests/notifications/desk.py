@@ -1,5 +1,6 @@
 """A shop whose staff is asked by the real graph, with a model that says what a test wants."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -40,9 +41,14 @@ class ScriptedModels(Models):
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {}
         self.calls: list[tuple[str, str]] = []
+        self.newest_shown = False
+        """Say of every question that the newest open one asks the same."""
 
     async def structured(self, task: str, messages: Sequence[Any], schema: type[Any]) -> Any:
         self.calls.append((task, str(messages[0]["content"])))
+        if self.newest_shown:
+            open_questions = json.loads(str(messages[0]["content"]).split("## Open questions\n")[1])
+            return schema.model_validate({"notification_id": open_questions[0]["notification_id"]})
         said = self.answers[task]
         said = await said() if callable(said) and not isinstance(said, BaseModel) else said
         if isinstance(said, Exception):

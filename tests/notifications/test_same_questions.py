@@ -245,6 +245,28 @@ async def test_an_answer_and_ten_that_join_at_once_all_get_the_answer(desk: Desk
         assert (row.joined_to_id == first.id) == (row.status == "answered")
 
 
+@pytest.mark.parametrize("answered_at_once", [False, True])
+async def test_a_chain_that_joins_at_once_has_one_end(desk: Desk, answered_at_once: bool) -> None:
+    """Each asks the same as the one before, and all find that out in the same moment."""
+    for round_ in range(5):
+        ids = [
+            await desk.request(QUESTION, f"{round_} {n}", await desk.shop.hear("hola", f"+5194{round_}{n:06}"))
+            for n in range(8)
+        ]
+        desk.models.newest_shown = True
+        work = [desk.run(found) for found in ids]
+        results = await together(*work, *([desk.accept(ids[0], {"answer": "Sí"})] if answered_at_once else []))
+        assert [found for found in results if isinstance(found, Exception)] == []
+        rows = {found: await desk.row(found) for found in ids}
+        for row in rows.values():
+            if row.joined_to_id is not None:
+                root = await desk.row(row.joined_to_id)
+                assert (root.id < row.id, root.joined_to_id, row.status) == (True, None, root.status)
+        for row in rows.values():  # the next round begins with nothing open
+            if row.joined_to_id is None and row.status == "requested":
+                await desk.accept(row.id, {"answer": "Sí"})
+
+
 async def test_a_support_request_is_never_joined(desk: Desk) -> None:
     desk.models.answers["classify"] = {"target_user_type": "returns", "support_request_type": "Devolución"}
     rows = [await desk.ask(SUPPORT, "Llegó roto") for _ in range(2)]

@@ -91,7 +91,7 @@ class Outbox:
             async with self._database.transaction() as session:
                 repository = ConversationRepository(session, merchant_id)
                 if outcome is not None:
-                    await _settle(repository, outcome)
+                    await _settle(repository, outcome, self._clock.now())
                 claim = await self._claim(repository, conversation_id)
             if outcome is not None and outcome.failure is not None:
                 await self._gave_up(outcome.delivery, outcome.failure)
@@ -127,9 +127,9 @@ class Outbox:
         if first.state != "held" and (is_open or not announced):
             return False
         # Alone with it: a message that opens the window releases only what is held by then.
-        await repository.look_again(found.conversation)
-        if announced and window.is_open(found.conversation.last_inbound_at, now):
-            return False
+        if window.is_open(await repository.window(delivery.conversation_id), now):
+            repository.session.expire_all()  # it came in this moment: all that was read is of before
+            return True
         await repository.hold(delivery.message_id)
         if announced and first.state == "skipped":
             first.state, first.due_at = "pending", now  # the window has closed since: it is needed after all
@@ -257,10 +257,12 @@ def _refused(delivery: Delivery, error: TemplateRefused) -> Outcome:
     return outcome
 
 
-async def _settle(repository: ConversationRepository, outcome: Outcome) -> None:
+async def _settle(repository: ConversationRepository, outcome: Outcome, now: datetime) -> None:
     delivery_id, values = outcome.delivery.id, outcome.values
     if outcome.window_closed:
         await repository.close_window(outcome.delivery.conversation_id, outcome.delivery.sending_at)
+    if values["state"] == "held" and window.is_open(await repository.window(outcome.delivery.conversation_id), now):
+        values["state"] = "pending"  # they wrote meanwhile: there is nothing to wait for
     # A status callback may have overtaken us, and moved it on or back to be sent as its template.
     changed = await repository.change_delivery(delivery_id, ("sending",), **values)
     if not changed and "provider_message_id" in values:

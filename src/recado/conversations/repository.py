@@ -209,9 +209,12 @@ class ConversationRepository:
         )
         return bool(released.all())
 
-    async def look_again(self, conversation: Conversation) -> None:
-        """Read when the person last wrote, as it is now: nobody changes it until this transaction ends."""
-        await self.session.refresh(conversation, ["last_inbound_at"], with_for_update={"key_share": True})
+    async def window(self, conversation_id: int) -> datetime | None:
+        """When the person last wrote, as it is now: nobody changes it until this transaction ends."""
+        query = select(Conversation.last_inbound_at).where(
+            Conversation.merchant_id == self.merchant_id, Conversation.id == conversation_id
+        )
+        return await self.session.scalar(query.with_for_update(key_share=True))
 
     async def close_window(self, conversation_id: int, sent_at: datetime | None) -> None:
         """The provider says that it is closed, whatever we counted: true until the person writes again."""

@@ -1,9 +1,11 @@
 """What providers report about deliveries: late, doubled and out of order."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from recado.alerts.service import Alerts
 from recado.channels.base import StatusUpdate
+from recado.conversations import window
 from recado.conversations.repository import ConversationRepository
 from recado.db.models import Delivery
 
@@ -29,7 +31,7 @@ def refused(delivery: Delivery, reason: str) -> str:
     return f"template {template.get('name')} ({template.get('language')}): {reason}; {REMEDY}"
 
 
-async def apply_status(repository: ConversationRepository, alerts: Alerts, update: StatusUpdate) -> bool:
+async def apply_status(repository: ConversationRepository, alerts: Alerts, update: StatusUpdate, now: datetime) -> bool:
     """Move a delivery to where the provider says that it is. Whether there was such a delivery to move."""
     earlier = EARLIER_STATES.get(update.state)
     delivery = await repository.find_delivery(update.provider_message_id, update.delivery_id)
@@ -50,7 +52,9 @@ async def apply_status(repository: ConversationRepository, alerts: Alerts, updat
         if update.template_refused and delivery.sent_as == "template":
             reason = refused(delivery, reason)
             if delivery.text is not None:
-                delivery.state = "held"  # it goes as text as soon as the person writes
+                # It goes as text as soon as the person writes, or at once if they have.
+                is_open = window.is_open(await repository.window(delivery.conversation_id), now)
+                delivery.state, delivery.due_at = "pending" if is_open else "held", now
         await alerts.send(
             "delivery failed at the provider",
             reason,

@@ -193,5 +193,5 @@ def fuse(*rankings: Sequence[int]) -> list[int]:
     scores: dict[int, float] = {}
     for ranking in rankings:
         for place, document_id in enumerate(ranking, start=1):
-            scores[document_id] = scores.get(document_id, 0.0) + 1 / RANK_DAMPING
+            scores[document_id] = scores.get(document_id, 0.0) + 1 / (RANK_DAMPING + place)
     return sorted(scores, key=lambda document_id: scores[document_id], reverse=True)

@@ -26,7 +26,6 @@ class DocumentService:
 
     def __init__(self, session: AsyncSession, merchant_id: int, clock: Clock) -> None:
         self._repository = DocumentRepository(session, merchant_id)
-        self._session = session
         self._clock = clock
 
     async def ask(self, key: str, question: str) -> Document:

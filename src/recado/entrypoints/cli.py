@@ -188,7 +188,8 @@ def list_keys(sub_domain: SubDomain) -> None:
         for row in rows:
             state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "in use"
             typer.echo(f"{row.id:>6}  {row.hint}…  {row.created_at:%Y-%m-%d}  {state:<18}  {row.name}")
-        typer.echo(f"{total} in all" if total else f"there is none: recado key create {sub_domain} --name NAME", err=True)
+        none = f"there is none: recado key create {sub_domain} --name NAME"
+        typer.echo(f"{total} in all" if total else none, err=True)
 
     _run(_with_keys(sub_domain, show))
 

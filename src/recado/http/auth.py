@@ -64,8 +64,6 @@ class Authentication:
         await self._app(scope, receive, send)
 
     async def _caller(self, key: str) -> Caller | None:
-        if not key:
-            return None
         if self._platform_key and same_key(key, self._platform_key):
             return Caller()
         async with self._database.read() as session:

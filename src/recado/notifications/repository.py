@@ -49,12 +49,6 @@ class NotificationRepository:
         )
         return await self._session.scalar(query)
 
-    async def by_request_key(self, key: str) -> Notification | None:
-        """The notification that was requested under this key."""
-        return await self._session.scalar(
-            select(Notification).where(Notification.merchant_id == self._merchant_id, Notification.request_key == key)
-        )
-
     async def find(self, status: str | None, types: Sequence[str]) -> list[Notification]:
         """All notifications, oldest first, filtered by status and types where given."""
         query = self._filtered(status, types).order_by(Notification.id)
@@ -189,11 +183,6 @@ class NotificationRepository:
             )
             .values(returned_at=now, updated_at=now)
         )
-
-    def add(self, notification: Notification) -> None:
-        """Keep a new notification."""
-        notification.merchant_id = self._merchant_id
-        self._session.add(notification)
 
 
 async def unfinished_notifications(session: AsyncSession, before: datetime, limit: int) -> list[Notification]:

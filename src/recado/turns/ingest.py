@@ -111,7 +111,7 @@ class Ingest:
         event.merchant_id, event.state = account.merchant_id, "done"
         if isinstance(parsed, StatusUpdate):
             repository = ConversationRepository(session, account.merchant_id)
-            if not await apply_status(repository, self._alerts, parsed):
+            if not await apply_status(repository, self._alerts, parsed, self._clock.now()):
                 log.info("status of a message that is not ours", event_id=event.id)
             return
         conversation, released = await ConversationService(session, account.merchant_id, self._clock).receive(
