@@ -32,7 +32,9 @@ def embeddings_refusal(request: JsonObject, refused: str = "") -> JsonObject | N
     if request.get("model") not in MODELS:
         return {"name": "model_not_found"}
     if not texts or len(texts) > MAX_TEXTS or not all(isinstance(text, str) and text for text in texts):
-        return _bad("'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference.")
+        return _bad(
+            "'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference."
+        )
     dimensions = request.get("dimensions", MAX_DIMENSIONS)
     if not isinstance(dimensions, int) or not 1 <= dimensions <= MAX_DIMENSIONS:
         return _bad("Invalid value for 'dimensions' = %r. Must be less than or equal to 1536." % dimensions)  # noqa: UP031

@@ -161,9 +161,7 @@ async def test_it_creates_the_service_campaigns_and_enables_them_again(database:
 
 
 async def test_patience_and_own_words_are_kept_and_change(database: Database) -> None:
-    own = {
-        "merchant_user_notification_closed": {"es": "La consulta {{notification_id}} está cerrada. ¡Gracias!"}
-    }
+    own = {"merchant_user_notification_closed": {"es": "La consulta {{notification_id}} está cerrada. ¡Gracias!"}}
     await apply_specs(database, merchant_spec(reminder_minutes=5, escalation_minutes=20, templates=own))
     (merchant,) = await rows(database, Merchant)
     assert (merchant.reminder_minutes, merchant.escalation_minutes) == (5, 20)

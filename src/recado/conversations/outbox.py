@@ -128,7 +128,9 @@ class Outbox:
             return False
         # Alone with it: a message that opens the window releases only what is held by then.
         if window.is_open(await repository.window(delivery.conversation_id), now):
-            repository.session.expire_all()  # it came in this moment: all that was read is of before
+            # It came in this moment: all that was read is of before, and what is held may go.
+            await repository.release(delivery.conversation_id, now)
+            repository.session.expire_all()
             return True
         await repository.hold(delivery.message_id)
         if announced and first.state == "skipped":
