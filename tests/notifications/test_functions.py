@@ -69,6 +69,8 @@ async def test_what_is_undone_nudges_nobody(desk: Desk, functions: Notifications
         row = await functions.request_notification(QUESTION, desk.conversation_id, {"question": "x"}, session)
         key = f"request:{row.id}"
         await session.rollback()
+        await session.execute(select(Notification))
+        await session.commit()
     assert not await nudged(desk, key)
     assert await all_notifications(desk) == []
 

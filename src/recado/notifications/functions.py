@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from recado.clock import Clock
 from recado.conversations.repository import merchant_of as merchant_of_conversation
@@ -156,10 +157,13 @@ class Notifications:
     def _after_commit(self, session: AsyncSession, nudge: Callable[[int, int], Awaitable[None]], row: Any) -> None:
         """Nudge for a row once the session's work is on disk; never for work that was undone."""
         identity = row.id, row.merchant_id
+        undone: list[Session] = []
 
-        def committed(_session: Any) -> None:
-            task = asyncio.ensure_future(nudge(*identity))
-            self._nudging.add(task)
-            task.add_done_callback(self._nudging.discard)
+        def committed(_session: Session) -> None:
+            if not undone:
+                task = asyncio.ensure_future(nudge(*identity))
+                self._nudging.add(task)
+                task.add_done_callback(self._nudging.discard)
 
+        event.listen(session.sync_session, "after_rollback", undone.append, once=True)
         event.listen(session.sync_session, "after_commit", committed, once=True)
