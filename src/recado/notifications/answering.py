@@ -12,7 +12,7 @@ from recado.campaigns.service import Send
 from recado.channels.base import template_id
 from recado.conversations import window
 from recado.conversations.service import Reply
-from recado.db.models import Conversation, Merchant, Notification
+from recado.db.models import Contact, Conversation, Merchant, Notification
 from recado.errors import (
     AlreadyAnswered,
     ConversationNotFound,
@@ -252,11 +252,11 @@ def _checked(notification: Notification, answer: dict[str, Any]) -> dict[str, An
 
 
 def _context(
-    notification: Notification, conversation: Conversation | None, name: str | None, merchant: Merchant
+    notification: Notification, conversation: Conversation | None, contact: Contact | None, merchant: Merchant
 ) -> AnswerContext:
     if notification.status == REQUESTED:
         raise InvalidAnswer(f"{add_prefix(notification.id)} has no answer yet")
-    if conversation is None:
+    if conversation is None or contact is None:
         raise ConversationNotFound(f"Conversation {notification.conversation_id} not found")
     kind, context = notification.notification_type, notification.context
     written: datetime | None = conversation.last_inbound_at
@@ -275,7 +275,7 @@ def _context(
         document_id=context.get("document_id"),
         recipients=list(context.get(RECIPIENTS, [])),
         conversation_id=conversation.id,
-        person_name=name or "",
+        person_name=contact.name or "",
         language=conversation.language or merchant.language,
         last_inbound_at=written.isoformat() if written else None,
         summary=conversation.summary,

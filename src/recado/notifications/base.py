@@ -9,6 +9,7 @@ from recado.clock import Clock
 from recado.conversations.service import ConversationService
 from recado.db.models import Contact, Notification
 from recado.documents.service import DocumentService
+from recado.errors import ConversationNotFound
 from recado.merchants.repository import MerchantRepository
 from recado.notifications.recipients import Recipients
 from recado.notifications.repository import NotificationRepository
@@ -40,11 +41,12 @@ class NotificationBase:
 
         Raises NotificationNotFound or ConversationNotFound.
         """
-        return _request(*await self._requests.load(notification_id))
+        notification, _, contact, _ = await self._notifications.load(notification_id)
+        return _request(notification, contact)
 
     async def request_to_do(self, notification_id: int) -> Request | None:
         """The same; None once the staff has been asked."""
-        notification, contact = await self._requests.load(notification_id)
+        notification, _, contact, _ = await self._notifications.load(notification_id)
         return _request(notification, contact) if notification.announced_at is None else None
 
     async def close_joined(self, root: Notification) -> list[Notification]:
@@ -60,7 +62,9 @@ class NotificationBase:
         return other_data_of(notification.id)
 
 
-def _request(notification: Notification, contact: Contact) -> Request:
+def _request(notification: Notification, contact: Contact | None) -> Request:
+    if contact is None:
+        raise ConversationNotFound(f"Conversation {notification.conversation_id} not found")
     return Request(
         notification_id=notification.id,
         merchant_id=notification.merchant_id,

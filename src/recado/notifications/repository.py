@@ -129,13 +129,13 @@ class NotificationRepository:
         query = query.order_by(Notification.id)
         return list(await self._session.scalars(query.with_for_update() if to_change else query))
 
-    async def load(self, notification_id: int) -> tuple[Notification, Conversation | None, str | None, Merchant]:
-        """A notification with its conversation (None: it is gone), the person's name and the merchant.
+    async def load(self, notification_id: int) -> tuple[Notification, Conversation | None, Contact | None, Merchant]:
+        """A notification with its conversation (None: it is gone), the person who asks and the merchant.
 
         Raises NotificationNotFound.
         """
         query = (
-            select(Notification, Conversation, Contact.name, Merchant)
+            select(Notification, Conversation, Contact, Merchant)
             .join(Merchant, Merchant.id == Notification.merchant_id)
             .outerjoin(
                 Conversation,

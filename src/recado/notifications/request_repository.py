@@ -20,7 +20,7 @@ from recado.db.models import (
     Notification,
     SupportClassification,
 )
-from recado.errors import ConversationNotFound, NotificationNotFound
+from recado.errors import ConversationNotFound
 from recado.notifications.repository import REQUESTED, NotificationRepository
 
 OPEN_QUESTIONS = 200
@@ -56,27 +56,6 @@ class RequestRepository:
             Notification.merchant_id == self._merchant_id, Notification.request_key == request_key
         )
         return (await self._session.scalars(query)).one()
-
-    async def load(self, notification_id: int) -> tuple[Notification, Contact]:
-        """A notification and who asks. Raises NotificationNotFound or ConversationNotFound."""
-        query = (
-            select(Notification, Contact)
-            .outerjoin(
-                Conversation,
-                and_(
-                    Conversation.id == Notification.conversation_id,
-                    Conversation.merchant_id == Notification.merchant_id,
-                ),
-            )
-            .outerjoin(Contact, Contact.id == Conversation.contact_id)
-            .where(Notification.merchant_id == self._merchant_id, Notification.id == notification_id)
-        )
-        row = (await self._session.execute(query)).one_or_none()
-        if row is None:
-            raise NotificationNotFound(f"Notification {notification_id} not found")
-        if row[1] is None:
-            raise ConversationNotFound(f"Conversation {row[0].conversation_id} not found")
-        return row[0], row[1]
 
     async def add_to_context(
         self, notification_id: int, added: Mapping[str, Any], known: Mapping[str, Any], **values: Any
