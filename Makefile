@@ -28,7 +28,7 @@ demo: setup ## the product on this machine: http://127.0.0.1:8000/simulator
 	$(BIN)/recado serve --port $(PORT)
 
 test: setup ## the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: setup ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

@@ -149,6 +149,7 @@ class ConversationNodes:
         older = state["history"][: max(1, len(state["history"]) - self.history_window // 2)]
         prompt = render(
             "summarise",
+            person_name=state["person_name"],
             summary=state["summary"],
             messages=[{"role": line["role"], "text": line["text"]} for line in older],
         )

@@ -18,6 +18,7 @@ from tests.fakes.recorder import JsonObject
 
 TOKEN = re.compile(r"#([a-z]+-\d+)")
 LISTED = re.compile(r"\b[a-z]+-\d+\b")
+PERSON = re.compile(r'"name": "([^"]*)"')
 QUESTION = re.compile(r"\(([a-z]+-\d+)\)")
 NOTIFICATION = re.compile(r"NOTIF_(\d+)")
 ASKS, ANSWERS = "pregunta", "respuesta"
@@ -44,14 +45,18 @@ def step_of(request: JsonObject) -> Step:
 
 def _single_step(system: str) -> Step:
     if "Bring the summary" in system:
-        return summary_step(system)
+        person, _, said = system.partition("## Summary so far")
+        return summary_step(PERSON.findall(person)[0], said)
+    if "## Open questions" in system:
+        (question,) = QUESTION.findall(system.split("## Question")[1].split("## Open questions")[0])
+        return "same_question", question, 0
     (question,) = set(QUESTION.findall(system.split("## Question")[1].split("## The team's answer")[0]))
     return "reply", question, 0
 
 
-def summary_step(text: str) -> Step:
-    """The step that summarises these messages."""
-    return "summarise", " ".join(LISTED.findall(text)), 0
+def summary_step(person: str, text: str) -> Step:
+    """The step that summarises these messages of a person: the staff's conversations may hold the same ones."""
+    return "summarise", " ".join([person, *LISTED.findall(text)]), 0
 
 
 def incoming(request: JsonObject) -> list[str]:
@@ -80,7 +85,13 @@ class Brain:
         with self.lock:
             self.calls += 1
             extra = self.interfere.pop(step, {"latency": self.chance.uniform(*self.latency)})
-        answers = {"customer": customer, "staff": staff, "reply": take_back, "summarise": summarise}
+        answers = {
+            "customer": customer,
+            "staff": staff,
+            "reply": take_back,
+            "summarise": summarise,
+            "same_question": compare,
+        }
         return answers[step[0]](request, step) | extra
 
 
@@ -122,6 +133,11 @@ def staff(request: JsonObject, step: Step) -> JsonObject:
 def take_back(request: JsonObject, step: Step) -> JsonObject:
     """The team's answer, for the customer."""
     return {"content": f"El equipo respondió [[{step[1]}]]"}
+
+
+def compare(request: JsonObject, step: Step) -> JsonObject:
+    """No two questions are the same."""
+    return {"content": {"notification_id": None}}
 
 
 def summarise(request: JsonObject, step: Step) -> JsonObject:

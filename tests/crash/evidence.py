@@ -9,7 +9,7 @@ from typing import Any
 
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from tests.crash.brain import Step, step_of, summary_step
+from tests.crash.brain import QUESTION, Step, step_of, summary_step
 from tests.crash.server import WEB
 from tests.crash.world import World
 
@@ -52,6 +52,7 @@ class Ledger:
     said: dict[str, int] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     answered: set[str] = field(default_factory=set)
+    compared: set[str] = field(default_factory=set)
     summarised: dict[Step, Draft] = field(default_factory=dict)
     _checked: int = 0
 
@@ -79,6 +80,8 @@ class Ledger:
             return token in self.answered
         if task == "summarise":
             return step in self.summarised
+        if task == "same_question":
+            return token in self.compared
         return token in self.ended or place < self.said.get(token, 0)
 
     def check_requests(self) -> None:
@@ -113,8 +116,12 @@ class Ledger:
             " WHERE role = 'user' AND turns.state = 'done'"
         )
         self.ended |= {row["text"].rpartition("#")[2] for row in done}
-        replied = self.world.rows("SELECT text FROM messages WHERE key LIKE 'notification:%:answer'")
-        self.answered |= {row["text"].partition("[[")[2].partition("]]")[0] for row in replied}
+        replied = self.world.rows("SELECT text FROM messages WHERE key LIKE 'notification:%:answer:%'")
+        self.answered |= {row["text"].partition("[[")[2].partition("]]")[0] for row in replied if "[[" in row["text"]}
+        asked = self.world.rows(
+            "SELECT context ->> 'question' AS text FROM notifications WHERE announced_at IS NOT NULL"
+        )
+        self.compared |= {token for row in asked for token in QUESTION.findall(row["text"])}
 
     def _read_checkpoints(self) -> None:
         for thread, state in checkpointed(self.world):
@@ -123,6 +130,8 @@ class Ledger:
                 newest = state["incoming"][-1]["text"].rpartition("#")[2]
                 self.said[newest] = max(self.said.get(newest, 0), len(state.get("exchange") or []))
                 self._read_summary(state)
+            elif kind == "request" and "same_as" in state:
+                self.compared |= set(QUESTION.findall(state["context"]["question"]))
             elif kind == "answer" and "[[" in (state.get("text") or ""):
                 self.answered.add(state["text"].partition("[[")[2].partition("]]")[0])
 
@@ -131,7 +140,7 @@ class Ledger:
         if through is not None:
             older = " ".join(line["text"] for line in state["history"] if line["id"] <= through)
             _, turn, draft = state["run_key"].split(":")
-            self.summarised[summary_step(older)] = (int(turn), int(draft))
+            self.summarised[summary_step(state["person_name"], older)] = (int(turn), int(draft))
 
     def _found(self, model: int) -> dict[str, int]:
         (row,) = self.world.rows(
