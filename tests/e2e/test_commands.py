@@ -1,10 +1,12 @@
 """The `recado` command as an operator meets it: what it refuses, what it says, and how it stops."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -106,8 +108,26 @@ def test_doctor_names_each_problem_with_its_remedy(terminal: Terminal, prepared_
     with running(OpenAIFake()) as openai:
         provider = {"OPENAI_API_KEY": "x", "OPENAI_BASE_URL": openai.base_url}
         refuses(terminal.recado("doctor", CHAT_MODEL="gpt-0", **provider), "CHAT_MODEL")
+        openai.withdrawn = {"text-embedding-3-small"}
+        by_word = terminal.recado("doctor", **provider)
+        assert by_word.returncode == 0, by_word.stdout
+        assert "by word alone: text-embedding-3-small is not offered" in by_word.stdout
+        assert "without template merchant_user_notification_closed (es)" in by_word.stdout  # the odd shops
         openai.api_keys = {"right"}
         refuses(terminal.recado("doctor", **provider), "OPENAI_API_KEY")
+
+
+def test_doctor_sees_templates_and_campaigns_that_are_missing(terminal: Terminal, prepared_shops: Path) -> None:
+    copy_database(prepared_shops, terminal.folder)
+    with closing(sqlite3.connect(terminal.folder / "recado.db")) as connection, connection:
+        connection.execute(
+            "UPDATE campaigns SET enabled = 0 WHERE name = 'customer_support_response' AND merchant_id = 1"
+        )
+        connection.execute("UPDATE channel_accounts SET templates = '{}' WHERE address = ?", [ALL_SHOPS[0].twilio])
+    done = terminal.recado("doctor")
+    refuses(done, "customer_support_response is disabled", "merchant_user_override_request", "under `templates`")
+    failing = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
+    assert len(failing) == 2, failing
 
 
 @pytest.fixture(scope="module")

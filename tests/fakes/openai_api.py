@@ -24,13 +24,15 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from tests.fakes.openai_embeddings import MODELS as EMBEDDING_MODELS
 from tests.fakes.openai_embeddings import embeddings, embeddings_refusal
 from tests.fakes.openai_rules import Brain, ScriptedBrain, schema_of, tool_names
 from tests.fakes.openai_wire import chunks, completion, error_answer, refusal_of
 from tests.fakes.recorder import JsonObject
 from tests.fakes.server import CutResponse, Fake, argument_parser, cut, serve_forever
 
-MODELS = ("gpt-4.1", "gpt-4.1-mini", "gpt-4.1-2025-04-14", "gpt-4.1-mini-2025-04-14", "gpt-5.1", "gpt-6-luna")
+CHAT_MODELS = ("gpt-4.1", "gpt-4.1-mini", "gpt-4.1-2025-04-14", "gpt-4.1-mini-2025-04-14", "gpt-5.1", "gpt-6-luna")
+MODELS = (*CHAT_MODELS, *EMBEDDING_MODELS)
 
 
 class OpenAIFake(Fake):

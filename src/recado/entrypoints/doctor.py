@@ -7,11 +7,16 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from recado.agent.checkpoints import open_checkpoints
+from recado.campaigns.service import DEFAULT_CAMPAIGNS
+from recado.campaigns.templates import TEXTS
+from recado.channels.base import template_id
 from recado.db.engine import Database
 from recado.db.migrate import pending_revision
-from recado.db.models import ChannelAccount, Merchant, MerchantUser
+from recado.db.models import Campaign, ChannelAccount, Merchant, MerchantUser
 from recado.errors import RecadoError
 from recado.jobs.worker import make_queue
+from recado.merchants.account import Account
+from recado.merchants.repository import to_account
 from recado.settings import Settings
 
 TIMEOUT_SECONDS = 5.0
@@ -34,7 +39,7 @@ async def examine(settings: Settings) -> list[Finding]:
     findings += await _database(settings)
     findings.append(await _checkpoints(settings))
     findings.append(await _queue(settings))
-    findings.append(await _model(settings))
+    findings += await _model(settings)
     return findings
 
 
@@ -53,7 +58,9 @@ async def _database(settings: Settings) -> list[Finding]:
                 )
             }
             # Reading them decrypts them: a wrong SECRET_KEY shows here.
-            list(await session.scalars(select(ChannelAccount)))
+            accounts = list(await session.scalars(select(ChannelAccount).where(ChannelAccount.active)))
+            languages = {row.id: row.language for row in await session.scalars(select(Merchant))}
+            disabled = list(await session.scalars(select(Campaign.name).where(~Campaign.enabled).distinct()))
     except (SQLAlchemyError, OSError) as error:
         return [Finding("database", False, f"cannot be used, check DATABASE_URL: {error}")]
     except RecadoError as error:
@@ -65,7 +72,21 @@ async def _database(settings: Settings) -> list[Finding]:
     return [
         Finding("database", True, "reachable, schema up to date"),
         Finding("merchants", True, ", ".join(f"{count} {name}" for name, count in counts.items())),
+        *(_templates(to_account(row), languages[row.merchant_id]) for row in accounts),
+        *(Finding("campaigns", False, f"{name} is disabled: enable it, or run `recado apply`") for name in disabled),
     ]
+
+
+def _templates(account: Account, language: str) -> Finding:
+    """Whether this account can send everything outside the 24-hour window, in the merchant's own language."""
+    part = f"{account.channel} {account.address}"
+    missing = [name for name in TEXTS if template_id(account, name, language) is None]
+    if not missing:
+        return Finding(part, True, "has every template")
+    text = f"without template {', '.join(missing)} ({language}), which cannot be sent outside the 24-hour window"
+    if set(missing).isdisjoint(DEFAULT_CAMPAIGNS):
+        return Finding(part, True, text)
+    return Finding(part, False, f"{text}: have them approved and name their ids under `templates`")
 
 
 async def _checkpoints(settings: Settings) -> Finding:
@@ -87,9 +108,9 @@ async def _queue(settings: Settings) -> Finding:
     return Finding("queue", True, f"{settings.queue_url.split('://')[0]}, {waiting} waiting")
 
 
-async def _model(settings: Settings) -> Finding:
+async def _model(settings: Settings) -> list[Finding]:
     if settings.model_provider == "demo":
-        return Finding("model", True, "demo: answers by simple rules; set OPENAI_API_KEY for a real one")
+        return [Finding("model", True, "demo: answers by simple rules; set OPENAI_API_KEY for a real one")]
     base = settings.openai_base_url or "https://api.openai.com/v1"
     try:
         async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
@@ -97,12 +118,13 @@ async def _model(settings: Settings) -> Finding:
                 f"{base.rstrip('/')}/models", headers={"Authorization": f"Bearer {settings.openai_api_key}"}
             )
     except httpx.HTTPError as error:
-        return Finding("model", False, f"{base} does not answer, check OPENAI_BASE_URL: {type(error).__name__}")
+        return [Finding("model", False, f"{base} does not answer, check OPENAI_BASE_URL: {type(error).__name__}")]
     if answer.status_code == httpx.codes.UNAUTHORIZED:
-        return Finding("model", False, "the provider refuses the key: check OPENAI_API_KEY")
+        return [Finding("model", False, "the provider refuses the key: check OPENAI_API_KEY")]
     if not answer.is_success:
-        return Finding("model", False, f"{base} answers HTTP {answer.status_code}")
-    return _offered(settings, {str(model.get("id")) for model in answer.json().get("data", [])})
+        return [Finding("model", False, f"{base} answers HTTP {answer.status_code}")]
+    offered = {str(model.get("id")) for model in answer.json().get("data", [])}
+    return [_offered(settings, offered), _search(settings, offered)]
 
 
 def _offered(settings: Settings, offered: set[str]) -> Finding:
@@ -111,3 +133,9 @@ def _offered(settings: Settings, offered: set[str]) -> Finding:
         if offered and not offered & set(wanted):
             return Finding("model", False, f"none of {', '.join(wanted)} is offered: change {setting.upper()}")
     return Finding("model", True, f"reachable, {settings.chat_model} is offered")
+
+
+def _search(settings: Settings, offered: set[str]) -> Finding:
+    if offered and settings.embedding_model not in offered:
+        return Finding("search", True, f"by word alone: {settings.embedding_model} is not offered, see EMBEDDING_MODEL")
+    return Finding("search", True, f"by word and by meaning, with {settings.embedding_model}")
