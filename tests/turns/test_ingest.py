@@ -11,12 +11,12 @@ from recado.campaigns import templates
 from recado.channels.base import InboundMessage, RawEvent, StatusUpdate
 from recado.channels.simulator import SimulatorChannel, SimulatorNetwork
 from recado.db.engine import Database
-from recado.db.models import InboxEvent
+from recado.db.models import InboxEvent, Message
 from recado.jobs.nudges import Nudges
 from recado.jobs.worker import make_queue
 from recado.turns.ingest import BATCH, Ingest
 from recado.turns.intake import Intake
-from tests.builders import ANA, BETO, AlertLog, Shop, make_shop, together
+from tests.builders import ANA, BETO, AlertLog, Shop, apply_specs, make_shop, merchant_spec, together
 from tests.conversations.post import Post
 
 
@@ -88,6 +88,19 @@ async def test_what_nobody_has_configured_is_kept_and_alerted(desk: Desk) -> Non
     assert desk.alerts.titles == ["inbox event unrouted"]
     assert "+19990000" not in str(desk.alerts.sent)
     assert await desk.heard() == ["sí"]
+
+
+async def test_what_came_before_its_account_is_taken_in_when_that_is_applied(desk: Desk) -> None:
+    early = [desk.message(text, address="+19990000") for text in ("uno", "dos")]
+    assert await desk.take(*early, desk.message("hola")) == ["unrouted", "unrouted", "done"]
+    lines = await apply_specs(desk.shop.database, merchant_spec("late", "+19990000"))
+    assert "channel simulator +19990000: 2 stored events taken in again" in lines
+    assert await apply_specs(desk.shop.database, merchant_spec("late", "+19990000")) == []
+    await desk.ingest.run()
+    assert {event.state for event in await desk.events()} == {"done"}
+    async with desk.shop.database.read() as session:
+        query = select(Message.text).where(Message.merchant_id != desk.shop.merchant_id).order_by(Message.id)
+        assert list(await session.scalars(query)) == ["uno", "dos"]
 
 
 async def test_what_cannot_be_read_is_kept_as_dead_and_alerted(desk: Desk) -> None:

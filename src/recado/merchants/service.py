@@ -8,13 +8,13 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 from yaml.constructor import ConstructorError
 
 from recado.clock import Clock
-from recado.db.models import YAML_SOURCE, ChannelAccount, Document, Merchant, MerchantUser
+from recado.db.models import YAML_SOURCE, ChannelAccount, Document, InboxEvent, Merchant, MerchantUser
 from recado.errors import ConfigurationError
 from recado.merchants.schemas import CheckTemplate, DocumentSpec, MerchantsFile, MerchantSpec
 from recado.text import searchable
@@ -188,10 +188,22 @@ async def _apply_channels(session: AsyncSession, merchant: Merchant, spec: Merch
             if changed:
                 applied.lines.append(f"channel {channel.kind} {channel.address}: changed")
     await session.flush()
+    for channel in spec.channels:
+        if waiting := await _route_again(session, channel.kind, channel.address):
+            applied.lines.append(f"channel {channel.kind} {channel.address}: {waiting} stored events taken in again")
     named = {(channel.kind, channel.address) for channel in spec.channels}
     for row in await session.scalars(accounts.where(ChannelAccount.merchant_id == merchant.id)):
         if (row.channel, row.address) not in named and _update(row, {"active": False}):
             applied.lines.append(f"channel {row.channel} {row.address}: deactivated")
+
+
+async def _route_again(session: AsyncSession, channel: str, address: str) -> int:
+    """What came for this address while nobody had configured it waits again. How many events that is."""
+    unrouted = update(InboxEvent).where(
+        InboxEvent.channel == channel, InboxEvent.address == address, InboxEvent.state == "unrouted"
+    )
+    found = await session.execute(unrouted.values(state="received", error=None).returning(InboxEvent.id))
+    return len(found.all())
 
 
 async def _stored_credentials(session: AsyncSession, account_id: int) -> dict[str, Any] | None:
