@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -71,6 +72,42 @@ async def test_a_template_without_content_sid_names_the_remedy(
     with pytest.raises(TemplateRefused, match=f"no Content SID for template {name}: name it under `templates`"):
         await channel.send(ACCOUNT, OutboundMessage(7, ANA, template=Template(name, language, {}, "")))
     assert fake.sends() == []
+
+
+BUTTON = ({"id": "answer", "title": "Responder"},)
+
+
+async def test_a_text_goes_with_its_button_where_the_account_has_a_content_for_it(
+    fake: TwilioFake, channel: TwilioChannel
+) -> None:
+    account = replace(ACCOUNT, templates={"answer_button": {"es": "HX9"}})
+    await channel.send(account, OutboundMessage(7, ANA, "¿Venden hielo?", buttons=BUTTON, language="es"))
+    sent = fake.sends()[0]["body"]
+    assert (sent["ContentSid"], sent["ContentVariables"]) == ("HX9", '{"1": "¿Venden hielo?"}')
+    assert "Body" not in sent
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "buttons"),
+    [
+        ("hola", "en", BUTTON),
+        ("hola", None, BUTTON),
+        ("hola", "es", ()),
+        ("hola", "es", BUTTON * 2),
+        ("hola", "es", ({"id": "other", "title": "?"},)),
+        ("dos\nlíneas", "es", BUTTON),
+        ("muchos     espacios", "es", BUTTON),
+        ("x" * 1_025, "es", BUTTON),
+    ],
+)
+async def test_else_the_text_goes_alone_and_whole(
+    fake: TwilioFake, channel: TwilioChannel, text: str, language: str | None, buttons: tuple[dict[str, str], ...]
+) -> None:
+    account = replace(ACCOUNT, templates={"answer_button": {"es": "HX9"}})
+    await channel.send(account, OutboundMessage(7, ANA, text, buttons=buttons, language=language))
+    sent = fake.sends()[0]["body"]
+    assert sent["Body"] == text
+    assert "ContentSid" not in sent
 
 
 FAULTS: list[tuple[dict[str, Any], type[SendError], str | None, bool]] = [

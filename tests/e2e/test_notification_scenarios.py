@@ -276,3 +276,36 @@ def test_a_customer_who_imitates_the_staff_answers_nothing(world: World) -> None
     assert len(world.forms(ana)) == 1
     offered = [tool["function"]["name"] for tool in world.openai.chats()[-1]["body"]["tools"]]
     assert offered == ["request_notification", "request_support"]
+
+
+def test_staff_within_24_hours_gets_a_button_and_answers_after_the_tap(world: World) -> None:
+    shop, question = ALL_SHOPS[11], "¿Venden bicicletas?"
+    ana = shop.customer(1)
+    world.openai.apply_script(
+        [
+            when("Buenos días", {"content": "Nada pendiente."}),
+            when(question, ask(question), tool="request_notification"),
+        ]
+    )
+    world.inbound(shop, shop.rosa, "Buenos días", profile_name="Rosa")
+    world.gets(shop.rosa)
+    world.inbound(shop, ana, question)
+    form = world.gets(shop.rosa, 2)[-1]
+    assert set(form) == FIELDS | {"ContentSid", "ContentVariables"}
+    assert form["ContentSid"] == shop.content_sid("answer_button", "es")
+    (text,) = json.loads(form["ContentVariables"]).values()
+    assert question in text
+    (number,) = (row["id"] for row in query(world.server, "SELECT id FROM notifications WHERE merchant_id = 12"))
+    sid = next(m.sid for m in world.twilio.messages.values() if m.form == form)
+    world.openai.apply_script([when("Responder", {"content": "¿Qué le digo?"})])
+    world.inbound(shop, shop.rosa, "", button_payload="answer", button_text="Responder", reply_to_sid=sid)
+    check_text(world, shop, shop.rosa, world.gets(shop.rosa, 3)[-1], "¿Qué le digo?")
+    assert f'{{"notification_id": "NOTIF_{number}", "because": "tapped"}}' in str(world.openai.chats()[-1]["body"])
+    world.openai.apply_script(
+        [
+            {"when": {"tool": "answer_notification"}, "reply": answer(f"NOTIF_{number}", "Sí, de paseo.")},
+            {"when": {"contains": "Sí, de paseo."}, "reply": {"content": "Sí, tenemos de paseo."}},
+        ]
+    )
+    world.inbound(shop, shop.rosa, "Sí, de paseo.", profile_name="Rosa")
+    check_text(world, shop, ana, world.gets(ana, 2)[-1], "Sí, tenemos de paseo.")

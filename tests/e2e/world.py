@@ -36,7 +36,8 @@ def until(condition: Callable[[], T], what: str | Callable[[], object], timeout:
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """A merchant with a simulator number and a Twilio number. The odd ones have no closing template."""
+    """A merchant with a simulator number and a Twilio number. The odd ones have no closing template; the last one has a
+    content with an *Answer* button."""
 
     number: int
 
@@ -75,6 +76,7 @@ class Shop:
             "merchant_user_override_request",
             "customer_support_response",
             "customer_answer_ready",
+            "answer_button",
         )
         return f"HX{self.number:02}{kinds.index(template):02}{LANGUAGES.index(language):028}"
 
@@ -89,6 +91,8 @@ class Shop:
         ]
         if self.number % 2 == 0:
             names.append("merchant_user_notification_closed")
+        if self.number == SHOPS - 1:
+            names.append("answer_button")
         templates = {name: {code: self.content_sid(name, code) for code in LANGUAGES} for name in names}
         credentials = {"account_sid": self.account_sid, "auth_token": self.auth_token}
         return {

@@ -82,13 +82,14 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class OutboundMessage:
-    """What to send to one person: either free text (perhaps with buttons) or a template."""
+    """What to send to one person: either free text (perhaps with buttons, in `language`) or a template."""
 
     delivery_id: int
     to: str
     text: str | None = None
     template: Template | None = None
     buttons: tuple[dict[str, str], ...] = ()
+    language: str | None = None
 
 
 class Channel(Protocol):

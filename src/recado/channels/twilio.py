@@ -102,6 +102,12 @@ def _is_status(form: Form) -> bool:
     return "MessageStatus" in form and first(form, "SmsStatus") != "received"
 
 
+BUTTON_TEXT_LIMIT = 1_024
+"""The longest text of a content with quick replies."""
+_NO_VALUE = re.compile(r"[\n\r\t]|\s{5}")
+"""What Twilio takes in no variable of a content (63013)."""
+
+
 class TwilioHttp(AsyncTwilioHttpClient):
     """The library's async client, with the timeout that it ignores and, when set, another host."""
 
@@ -159,7 +165,7 @@ class TwilioChannel:
             values = {str(n): value for n, value in enumerate(message.template.variables.values(), 1)}
             content = {"content_sid": sid, "content_variables": json.dumps(values, ensure_ascii=False)}
         else:
-            content = {"body": message.text}
+            content = _with_button(account, message) or {"body": message.text}
         sent = await self._call(
             self._client(account).messages.create_async(
                 to=PREFIX + message.to,
@@ -211,6 +217,19 @@ class TwilioChannel:
         except (TimeoutError, aiohttp.ClientError, ConnectionError, ValueError) as error:
             # ValueError: the library could not read the answer as JSON (a proxy's error page).
             raise Retryable(f"no answer from Twilio: {type(error).__name__}", ambiguous=True) from error
+
+
+def _with_button(account: Account, message: OutboundMessage) -> dict[str, Any] | None:
+    """The text within the content that has the wanted button; None where there is none, or it takes no such text.
+
+    Inside the window such a content needs no approval: `{{1}}` is all of its body.
+    """
+    if len(message.buttons) != 1 or message.text is None:
+        return None
+    sid = template_id(account, f"{message.buttons[0]['id']}_button", message.language or "")
+    if sid is None or len(message.text) > BUTTON_TEXT_LIMIT or _NO_VALUE.search(message.text):
+        return None
+    return {"content_sid": sid, "content_variables": json.dumps({"1": message.text}, ensure_ascii=False)}
 
 
 def _error(status: int, code: int | None, message: str) -> SendError:

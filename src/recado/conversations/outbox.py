@@ -173,6 +173,7 @@ class Outbox:
             text=delivery.text if free else None,
             template=template,
             buttons=tuple(delivery.buttons) if free else (),
+            language=delivery.template["language"] if delivery.template else None,
         )
 
     async def _send(self, claim: Claim) -> Outcome:
