@@ -1,25 +1,29 @@
 """The scenarios of the notifications, end to end: signed webhooks in, Twilio's wire out, field by field."""
 
 import json
-from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import StartWorld
+from tests.e2e.notifications import (
+    FIELDS,
+    answer_support,
+    ask_support,
+    check_template,
+    check_text,
+    classified,
+    sent_leads,
+    shown,
+)
 from tests.e2e.world import (
     ALL_SHOPS,
-    Shop,
     World,
     answer,
-    answer_support,
     ask,
-    ask_support,
-    classified,
     query,
     when,
 )
 
-FIELDS = {"To", "From", "StatusCallback"}
 REASON = "Mi licuadora llegó rota y quiero que me devuelvan el dinero."
 NOTES = "cliente con garantía vigente"
 
@@ -27,40 +31,6 @@ NOTES = "cliente con garantía vigente"
 @pytest.fixture(scope="module")
 def world(start_world: StartWorld) -> World:
     return start_world()
-
-
-def check_text(world: World, shop: Shop, number: str, form: dict[str, Any], text: str) -> None:
-    assert set(form) == FIELDS | {"Body"}
-    assert (form["To"], form["From"], form["Body"]) == (f"whatsapp:{number}", f"whatsapp:{shop.twilio}", text)
-    assert form["StatusCallback"].startswith(f"{world.server.url}/webhooks/twilio/status?delivery=")
-
-
-def check_template(
-    world: World, shop: Shop, number: str, form: dict[str, Any], name: str, *values: str, language: str = "es"
-) -> None:
-    assert set(form) == FIELDS | {"ContentSid", "ContentVariables"}
-    assert (form["To"], form["From"]) == (f"whatsapp:{number}", f"whatsapp:{shop.twilio}")
-    assert form["ContentSid"] == shop.content_sid(name, language)
-    assert json.loads(form["ContentVariables"]) == {str(n): value for n, value in enumerate(values, 1)}
-    assert form["StatusCallback"].startswith(f"{world.server.url}/webhooks/twilio/status?delivery=")
-
-
-def shown(world: World, form: dict[str, Any]) -> tuple[str, str]:
-    """The notification that a request names, and the SID of the message that showed it."""
-    notification = json.loads(form["ContentVariables"])["1"]
-    return notification, next(m.sid for m in world.twilio.messages.values() if m.form == form)
-
-
-def sent_leads(world: World, notification: str) -> list[tuple[str, str]]:
-    """(campaign, recipient) of each lead of a notification, in order."""
-    rows = query(
-        world.server,
-        "SELECT g.name, p.channel_user_id FROM campaign_leads l JOIN campaigns g ON g.id = l.campaign_id"
-        " JOIN contacts p ON p.id = l.contact_id JOIN messages m ON m.id = l.message_id"
-        " WHERE json_extract(m.other_data, '$.notification_id_prefixed') = ? ORDER BY l.id",
-        notification,
-    )
-    return [(row[0], row[1]) for row in rows]
 
 
 def test_full_question_flow(world: World) -> None:

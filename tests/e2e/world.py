@@ -1,6 +1,5 @@
 """The people and shops of these tests, and what they do over HTTP."""
 
-import json
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
@@ -273,25 +272,6 @@ def tool(name: str, **arguments: Any) -> dict[str, Any]:
 def ask(question: str, language: str = "es", message: str = "Le pregunto al equipo.") -> dict[str, Any]:
     """The customer's model asks the team."""
     return tool("request_notification", question=question, language=language, message_to_customer=message)
-
-
-def ask_support(reason: str, language: str = "es", message: str = "Le aviso al equipo.") -> dict[str, Any]:
-    """The customer's model hands a support request to the team."""
-    return tool("request_support", reason=reason, language=language, message_to_customer=message)
-
-
-def classified(user_type: str | None, kind: str | None) -> dict[str, Any]:
-    """The model says whose business a support request is."""
-    return {
-        "when": {"schema": "SupportClassificationOutput"},
-        "reply": {"content": {"target_user_type": user_type, "support_request_type": kind}},
-    }
-
-
-def answer_support(notification: str, text: str, notes: str, message: str = "Se lo llevo.") -> dict[str, Any]:
-    """The staff's model takes an answer to a support request, with internal notes."""
-    written = json.dumps({"agent_response_to_customer": text, "resolution_notes": notes})
-    return tool("answer_notification", notification_id=notification, answer_json=written, message_to_staff=message)
 
 
 def answer(notification: str, text: str, message: str = "Se lo llevo.") -> dict[str, Any]:

@@ -119,7 +119,7 @@ async def test_everyone_who_joined_hears_that_nobody_has_replied_in_their_langua
     first = await desk.ask(QUESTION, "¿Venden hielo?")
     other = await desk.shop.hear("do you sell ice?", BETO)
     async with desk.shop.conversations() as conversations:
-        await conversations.repository.set_language(other, "en")
+        (await conversations.repository.get(other))[0].language = "en"
     joined = await desk.ask(QUESTION, "¿venden HIELO?", other)
     assert joined.joined_to_id == first.id
     desk.shop.clock.forward(minutes=60)

@@ -140,22 +140,6 @@ class ConversationRepository:
         )
         return {str(provider_id): message for provider_id, message in rows}
 
-    async def set_language(self, conversation_id: int, language: str) -> None:
-        """Remember the person's language."""
-        await self.session.execute(
-            update(Conversation)
-            .where(Conversation.id == conversation_id, Conversation.merchant_id == self.merchant_id)
-            .values(language=language)
-        )
-
-    async def set_summary(self, conversation_id: int, summary: str, through: int) -> None:
-        """Remember what was said up to and including message `through`."""
-        await self.session.execute(
-            update(Conversation)
-            .where(Conversation.id == conversation_id, Conversation.merchant_id == self.merchant_id)
-            .values(summary=summary, summarised_through=through)
-        )
-
     async def next_delivery(self, conversation_id: int) -> NextDelivery | None:
         """The oldest delivery of the conversation that is not sent yet, with what sending it needs.
 

@@ -22,7 +22,8 @@ from recado.errors import (
     NotificationNotFound,
 )
 from recado.notifications.asking import storable
-from recado.notifications.base import RECIPIENTS, NotificationBase
+from recado.notifications.base import RECIPIENTS
+from recado.notifications.joining import Joining
 from recado.notifications.repository import ANSWERED, REQUESTED, merchant_of
 from recado.notifications.schemas import AnswerContext
 from recado.notifications.types import (
@@ -40,7 +41,7 @@ log = structlog.get_logger(__name__)
 MAX_CHARACTERS = 4_000
 
 
-class Answering(NotificationBase):
+class Answering(Joining):
     """Accepts one answer and takes it to everyone who waits for it.
 
     The steps take the `context` that `load_answer` gave, so that none reads again what another has read.
@@ -71,25 +72,6 @@ class Answering(NotificationBase):
         if not accepted:
             raise AlreadyAnswered(f"{add_prefix(notification_id)} has been answered already")
         return [root, *await self.close_joined(root)]
-
-    async def close_joined(self, root: Notification) -> list[Notification]:
-        """Give the answer of `root` to those that had joined it and wait. Returns them.
-
-        One conversation gets one answer: of its further notifications nothing is left to take back.
-        """
-        now = self._clock.now()
-        fields = config_of(root.notification_type).answered_fields
-        answer = {name: root.context[name] for name in fields if name in root.context}
-        joined = await self._notifications.joined(root.id, to_change=True)
-        waiting = [row for row in joined if row.answer_key != root.answer_key]
-        told = {root.conversation_id} | {row.conversation_id for row in joined if row not in waiting}
-        for row in waiting:
-            row.context, row.status, row.updated_at = row.context | answer, ANSWERED, now
-            row.answer_key, row.answered_by = root.answer_key, root.answered_by
-            row.returned_at = now if row.conversation_id in told else None
-            told.add(row.conversation_id)
-        await self._session.flush()
-        return waiting
 
     async def load_answer(self, notification_id: int) -> AnswerContext:
         """An answered notification with all that taking the answer back needs, in one query.

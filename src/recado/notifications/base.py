@@ -49,10 +49,6 @@ class NotificationBase:
         notification, _, contact, _ = await self._notifications.load(notification_id)
         return _request(notification, contact) if notification.announced_at is None else None
 
-    async def close_joined(self, root: Notification) -> list[Notification]:
-        """Close what waits for the answer of `root`, which has one. Returns what it closed."""
-        raise NotImplementedError
-
     def _change(self, notification: Notification, **values: Any) -> None:
         for name, value in values.items():
             setattr(notification, name, value)

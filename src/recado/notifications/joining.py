@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from recado.db.models import Notification
 from recado.notifications.base import NotificationBase
-from recado.notifications.repository import REQUESTED
+from recado.notifications.repository import ANSWERED, REQUESTED
 from recado.notifications.schemas import OpenQuestion, Request, SameQuestionOutput
-from recado.notifications.types import add_prefix, asked_of, read_prefixed
+from recado.notifications.types import add_prefix, asked_of, config_of, read_prefixed
 from recado.text import comparable, shorten
 
 TASK = "same_question"
@@ -33,7 +33,7 @@ class Joined:
 
 
 class Joining(NotificationBase):
-    """Joins a question to an open one that asks the same."""
+    """Joins a question to an open one that asks the same, and closes it with that."""
 
     async def earlier_questions(self, request: Request) -> Earlier:
         """What other customers, or this one, asked before and nobody has answered yet."""
@@ -67,6 +67,25 @@ class Joining(NotificationBase):
             return Joined(None, [])
         await self._requests.move_joined(notification_id, root.id, now)
         return Joined(root.id, [] if root.status == REQUESTED else await self.close_joined(root))
+
+    async def close_joined(self, root: Notification) -> list[Notification]:
+        """Give the answer of `root` to those that had joined it and wait. Returns them.
+
+        One conversation gets one answer: of its further notifications nothing is left to take back.
+        """
+        now = self._clock.now()
+        fields = config_of(root.notification_type).answered_fields
+        answer = {name: root.context[name] for name in fields if name in root.context}
+        joined = await self._notifications.joined(root.id, to_change=True)
+        waiting = [row for row in joined if row.answer_key != root.answer_key]
+        told = {root.conversation_id} | {row.conversation_id for row in joined if row not in waiting}
+        for row in waiting:
+            row.context, row.status, row.updated_at = row.context | answer, ANSWERED, now
+            row.answer_key, row.answered_by = root.answer_key, root.answered_by
+            row.returned_at = now if row.conversation_id in told else None
+            told.add(row.conversation_id)
+        await self._session.flush()
+        return waiting
 
 
 def same_question(said: SameQuestionOutput, shown: list[OpenQuestion]) -> int | None:
