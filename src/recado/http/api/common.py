@@ -3,10 +3,10 @@
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 
 from fastapi import Depends, Path, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from recado.http.auth import MAX_ID
 from recado.http.errors import MEDIA_TYPE
@@ -32,6 +32,17 @@ class Body(BaseModel):
     """A request body: what it does not know is refused."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class Change(Body):
+    """A body that names what is to change; the rest stays, so that null means nothing."""
+
+    @model_validator(mode="after")
+    def _no_nulls(self) -> Self:
+        nulls = [name for name in sorted(self.model_fields_set) if getattr(self, name) is None]
+        if nulls:
+            raise ValueError(f"{nulls[0]} cannot be null: leave out what is to stay")
+        return self
 
 
 class Page(BaseModel, Generic[T]):

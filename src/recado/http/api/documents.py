@@ -1,13 +1,13 @@
 """What the agent knows, for those who look after it."""
 
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from recado.documents.service import DocumentService
-from recado.http.api.common import Body, Page, PathId, Text, WantedPage, plain
+from recado.http.api.common import Body, Change, Page, PathId, Text, WantedPage, plain
 from recado.http.auth import API_PREFIX, MerchantId
 from recado.http.services import HttpServices
 from recado.notifications.repository import NotificationRepository
@@ -70,20 +70,13 @@ class NewDocument(Body):
     content: Text
 
 
-class DocumentChange(Body):
+class DocumentChange(Change):
     """What is to change; the rest stays."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"content": "Sí, a todo el Perú en 48 horas."}]})
 
     title: Text | None = None
     content: Text | None = None
-
-    @model_validator(mode="after")
-    def _no_nulls(self) -> Self:
-        nulls = [name for name in sorted(self.model_fields_set) if getattr(self, name) is None]
-        if nulls:
-            raise ValueError(f"{nulls[0]} cannot be null: leave out what is to stay")
-        return self
 
 
 Searched = Annotated[

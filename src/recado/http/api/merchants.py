@@ -1,13 +1,13 @@
 """The merchant, its staff, and its API keys."""
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from recado.db.models import Merchant
-from recado.http.api.common import Body, Name, Page, PathId, PhoneNumber, WantedPage, problems
+from recado.http.api.common import Body, Change, Name, Page, PathId, PhoneNumber, WantedPage, problems
 from recado.http.auth import API_PREFIX, MerchantId
 from recado.http.services import HttpServices
 from recado.merchants.keys import ApiKeys
@@ -86,7 +86,7 @@ class NewMerchantUser(Body):
     types: UserTypes
 
 
-class MerchantUserChange(Body):
+class MerchantUserChange(Change):
     """What is to change; the rest stays."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"types": ["admin"]}]})
@@ -95,13 +95,6 @@ class MerchantUserChange(Body):
     phone: PhoneNumber | None = None
     types: UserTypes | None = None
     active: bool | None = None
-
-    @model_validator(mode="after")
-    def _no_nulls(self) -> Self:
-        nulls = [name for name in sorted(self.model_fields_set) if getattr(self, name) is None]
-        if nulls:
-            raise ValueError(f"{nulls[0]} cannot be null: leave out what is to stay")
-        return self
 
 
 class NamedKey(BaseModel):
