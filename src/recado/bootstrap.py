@@ -79,7 +79,7 @@ class Services:
 
 def make_services(settings: Settings, *, in_place: bool = True) -> Services:
     """Everything that needs no running event loop and no connection. `in_place`: see `Database`."""
-    database = Database(settings.database_url, in_place=in_place)
+    database = Database(settings.database_url, in_place=in_place, syncs=settings.enable_conversation_sync)
     clock = Clock()
     alerts = Alerts()
     nudges = Nudges(make_queue(settings.queue_url))

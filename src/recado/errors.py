@@ -21,6 +21,11 @@ RecadoError
 ├── Unauthenticated             a request to the REST API carries no key that is known
 ├── WrongPerson                 the verified sender may not do this
 ├── ModelError                  the language model gave nothing usable, or could not be reached
+├── SyncError                   the conversation API did not do what it was asked
+│   ├── SyncUnavailable         no answer, or none of the API's: try again later
+│   │   └── WrongPrefix         a 404 that is not the API's own: it has no such route
+│   ├── SyncRejected            it understood and refused: the same again cannot help
+│   └── ConversationGone        it has no such conversation (any more)
 └── SendError                   a provider did not take a message
     ├── Retryable               timeouts, 429, 5xx: try again later
     └── Permanent               trying again cannot help
@@ -122,6 +127,42 @@ class WrongPerson(RecadoError):
 
 class ModelError(RecadoError):
     """The language model gave nothing usable, or could not be reached."""
+
+
+class SyncError(RecadoError):
+    """The conversation API did not do what it was asked. `reason` is one word for metrics."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class SyncUnavailable(SyncError):
+    """No answer, or none of the API's: try again later.
+
+    `ambiguous` when it may have done what was asked all the same; `retry_after`, in seconds, where it said so.
+    """
+
+    def __init__(self, message: str, reason: str, *, ambiguous: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(message, reason)
+        self.ambiguous = ambiguous
+        self.retry_after = retry_after
+
+
+class WrongPrefix(SyncUnavailable):
+    """A 404 that does not carry the API's envelope: it has no such route, so CONVERSATION_API_PREFIX is wrong."""
+
+
+class SyncRejected(SyncError):
+    """The API understood and refused: the same again cannot help. `status` is HTTP's."""
+
+    def __init__(self, message: str, reason: str, status: int) -> None:
+        super().__init__(message, reason)
+        self.status = status
+
+
+class ConversationGone(SyncError):
+    """The API has no such conversation (any more)."""
 
 
 class SendError(RecadoError):

@@ -34,6 +34,15 @@ class Settings(BaseSettings):
     twilio_api_base_url: str = ""
     provider_timeout_seconds: float = Field(default=15.0, gt=0)
 
+    enable_conversation_sync: bool = False
+    use_cartaai_api: bool = False
+    cartaai_api_base_url: str = "https://ssgg.api.cartaai.pe"
+    cartaai_api_key: str = ""
+    cartaai_subdomain: str = ""
+    cartaai_local_id: str = ""
+    conversation_api_prefix: str = "/api/v1/whatsapp"
+    conversation_api_timeout: float = Field(default=10.0, gt=0)
+
     secret_key: str = DEVELOPMENT_SECRET
     api_key: str = ""
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from recado.intents import Progress
+
 
 @dataclass(frozen=True, slots=True)
 class AgentReply:
@@ -16,7 +18,8 @@ class AgentReply:
 @dataclass(frozen=True, slots=True)
 class AgentResult:
     """What came of a run. `acted`: a tool has done something, so the run cannot be dropped. `gave_up`: the model gave
-    nothing usable, and the replies say so."""
+    nothing usable, and the replies say so. `progress`: where the customer stood after each step that changed it, and at
+    the end; empty when that is not known."""
 
     replies: list[AgentReply]
     acted: bool
@@ -24,6 +27,7 @@ class AgentResult:
     summary: str | None
     summarised_through: int | None
     gave_up: bool = False
+    progress: list[Progress] = field(default_factory=list)
 
 
 class Agent(Protocol):

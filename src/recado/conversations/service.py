@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,7 +12,9 @@ from recado.clock import Clock
 from recado.conversations.repository import ConversationRepository
 from recado.conversations.window import is_open, opens_window
 from recado.db.models import Contact, Conversation, Message
+from recado.intents import Intent, Progress
 from recado.merchants.account import Account
+from recado.sync.entries import SyncEntries
 from recado.text import clean_text, split_text
 
 
@@ -41,6 +43,7 @@ class ConversationService:
         self._session = session
         self._merchant_id = merchant_id
         self._clock = clock
+        self._sync = SyncEntries(session, merchant_id)
 
     async def open(
         self, account: Account, channel_user_id: str, phone: str | None, name: str | None, *, to_change: bool = False
@@ -73,6 +76,7 @@ class ConversationService:
         )
         self._session.add(conversation)
         await self._session.flush()
+        await self._sync.opened(conversation.id, now)
         return contact, conversation
 
     async def receive(
@@ -85,21 +89,22 @@ class ConversationService:
         name = clean_text(inbound.name)[:200] if inbound.name else None
         _, conversation = await self.open(account, inbound.channel_user_id, inbound.phone, name, to_change=True)
         key = f"in:{account.channel}:{account.id}:{inbound.provider_message_id}"
-        self._session.add(
-            Message(
-                merchant_id=self._merchant_id,
-                conversation_id=conversation.id,
-                role="user",
-                kind=inbound.kind,
-                text=clean_text(inbound.text),
-                key=key,
-                provider_message_id=inbound.provider_message_id,
-                quoted_provider_message_id=inbound.quoted_provider_message_id,
-                attachments=list(inbound.attachments),
-                other_data={"button": inbound.button} if inbound.button else {},
-                created_at=received_at,
-            )
+        message = Message(
+            merchant_id=self._merchant_id,
+            conversation_id=conversation.id,
+            role="user",
+            kind=inbound.kind,
+            text=clean_text(inbound.text),
+            key=key,
+            provider_message_id=inbound.provider_message_id,
+            quoted_provider_message_id=inbound.quoted_provider_message_id,
+            attachments=list(inbound.attachments),
+            other_data={"button": inbound.button} if inbound.button else {},
+            created_at=received_at,
         )
+        self._session.add(message)
+        await self._session.flush()
+        await self._sync.said([(conversation.id, message.id)], [], received_at)
         if not opens_window(inbound.kind):
             return conversation, False
         was_closed = not is_open(conversation.last_inbound_at, received_at)
@@ -146,7 +151,18 @@ class ConversationService:
                 for delivery in self._deliveries(conversation, contact, reply, new[reply.key])
             ]
         )
+        written = {new[reply.key]: conversation for conversation, _, reply in said if reply.key in new}
+        talks = {conversation.id: conversation for conversation in written.values()}
+        await self._sync.said(
+            [(conversation.id, message_id) for message_id, conversation in written.items()],
+            [(conversation_id, state_of(conversation)) for conversation_id, conversation in talks.items()],
+            self._clock.now(),
+        )
         return new
+
+    async def progressed(self, conversation: Conversation, states: Sequence[Progress]) -> None:
+        """Tell the conversation API where a person stands, after all that was said so far."""
+        await self._sync.said([], [(conversation.id, state) for state in states], self._clock.now())
 
     def _deliveries(
         self, conversation: Conversation, contact: Contact, reply: Reply, message_id: int
@@ -185,6 +201,11 @@ class ConversationService:
             "turn_id": None,
             "created_at": self._clock.now(),
         }
+
+
+def state_of(conversation: Conversation) -> Progress:
+    """Where the person of a conversation stands."""
+    return Progress(intent=cast(Intent | None, conversation.intent), step=conversation.step)
 
 
 def stored_template(template: Template) -> dict[str, Any]:

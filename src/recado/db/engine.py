@@ -12,6 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from recado.db.sqlite import TAKE_LOCK, connect
 
+SYNCS = "conversation_sync"
+"""The key in `Session.info` that says whether what is written has to reach the conversation API."""
+
 
 class Database:
     """Opens sessions on SQLite or PostgreSQL.
@@ -19,10 +22,10 @@ class Database:
     SQLite has one writer at a time and makes others poll for its lock, so within this process writers queue on an
     `asyncio.Lock` instead; another process (a migration, a second server) still waits for SQLite's own lock.
     `in_place`: SQLite's statements run in the event loop's own thread, which is quickest; else each goes to another.
-    An urgent writer waits for two others at most, however many there are.
+    An urgent writer waits for two others at most, however many there are. `syncs`: see `SYNCS`.
     """
 
-    def __init__(self, url: str, *, in_place: bool = True) -> None:
+    def __init__(self, url: str, *, in_place: bool = True, syncs: bool = False) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = (
@@ -30,7 +33,7 @@ class Database:
             if self.is_sqlite
             else create_async_engine(url, pool_size=20, hide_parameters=True)
         )
-        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, autoflush=False)
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, autoflush=False, info={SYNCS: syncs})
         self._writer = asyncio.Lock()
         # Of those that are not urgent, only the one at the head of this queue waits for `_writer`.
         self._queue = asyncio.Lock()

@@ -14,7 +14,7 @@ from recado.agent.protocol import Agent, AgentResult
 from recado.alerts.service import Alerts
 from recado.channels.base import Channel, InboundMessage
 from recado.clock import Clock
-from recado.conversations.service import ConversationService, Reply
+from recado.conversations.service import ConversationService, Reply, state_of
 from recado.db.engine import Database
 from recado.db.models import Turn
 from recado.errors import SendError
@@ -211,18 +211,23 @@ class TurnService:
         if result.summary is not None and result.summarised_through is not None:
             conversation.summary = result.summary
             conversation.summarised_through = result.summarised_through
-        for number, reply in enumerate(result.replies):
-            await service.say(
-                conversation,
-                contact,
-                Reply(
-                    key=f"turn:{turn.id}:reply:{number}",
-                    text=reply.text,
-                    prompt=reply.prompt,
-                    other_data=reply.other_data,
-                    turn_id=turn.id,
-                ),
+        if result.progress:
+            *passed, now = result.progress
+            conversation.intent, conversation.step = now["intent"], now["step"]
+            await service.progressed(conversation, passed)
+        replies = [
+            Reply(
+                key=f"turn:{turn.id}:reply:{number}",
+                text=reply.text,
+                prompt=reply.prompt,
+                other_data=reply.other_data,
+                turn_id=turn.id,
             )
+            for number, reply in enumerate(result.replies)
+        ]
+        await service.say_all([(conversation, contact, reply) for reply in replies])
+        if not replies:
+            await service.progressed(conversation, [state_of(conversation)])
 
     async def _failed(self, turn: Turn, error: Exception) -> None:
         log.warning("turn failed", turn_id=turn.id, error=f"{type(error).__name__}: {error}", exc_info=True)

@@ -21,12 +21,14 @@ from recado.db.models.knowledge import (
 )
 from recado.db.models.merchants import ApiKey, ChannelAccount, Merchant, MerchantUser
 from recado.db.models.simulator import SimulatorClock, SimulatorMessage
+from recado.db.models.sync import PENDING_SYNC, SyncEntry, SyncSession
 from recado.db.models.turns import RECEIVED_EVENT, RUNNING_TURN, InboxEvent, Turn
 
 __all__ = [
     "ANSWERING_DOCUMENT",
     "HELD_DELIVERY",
     "PENDING_MESSAGE",
+    "PENDING_SYNC",
     "RECEIVED_EVENT",
     "RUNNING_TURN",
     "UNFINISHED_NOTIFICATION",
@@ -49,5 +51,7 @@ __all__ = [
     "SimulatorClock",
     "SimulatorMessage",
     "SupportClassification",
+    "SyncEntry",
+    "SyncSession",
     "Turn",
 ]

@@ -48,6 +48,12 @@ class Conversation(Base):
     summary: Mapped[str] = mapped_column(Text, default="")
     summarised_through: Mapped[int] = mapped_column(default=0)
     """The id of the last message that `summary` covers."""
+    intent: Mapped[str | None]
+    """What the person is about, one of `recado.intents.INTENTS`. None: no turn has told yet."""
+    step: Mapped[str | None]
+    """How far they have come with that, as one word: `waiting_for_team`."""
+    api_context: Mapped[dict[str, Any] | None]
+    """What the conversation API last said of them in its own keys, but the messages: cart, address, payment, orders."""
     last_inbound_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When the person last wrote: WhatsApp's window is open for 24 hours from then. None: it is closed, because they
     never did, or because the provider said so."""

@@ -1,0 +1,1 @@
+"""The TypeScript conversation API: its client, and what keeps it in step."""
