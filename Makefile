@@ -25,7 +25,7 @@ setup: .venv/.ready .env ## .venv with the locked dependencies and this project
 demo: setup ## the product on this machine: http://127.0.0.1:8000/simulator
 	$(BIN)/recado migrate
 	$(BIN)/recado apply examples/bodega.yaml
-	$(BIN)/recado serve --port $(PORT)
+	$(BIN)/python -m tests.fakes.demo --port $(PORT)
 
 test: setup ## the whole test suite
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench import calls, intake, startup, turns
+from bench import calls, intake, startup, sync, turns
 from bench.report import Table, draw, machine
 
 BENCHMARKS: Mapping[str, Callable[[Path], list[Table]]] = {
     "intake": intake.run,
     "turns": turns.run,
     "calls": calls.run,
+    "sync": sync.run,
     "startup": startup.run,
 }
 

@@ -7,10 +7,12 @@ from uuid import uuid4
 
 from graphs.conversation.state import ConversationState, ReplyDraft
 from recado.agent.models import Answer, Models, ToolCall
+from recado.agent.reply_form import CustomerReply
 from recado.clock import Clock
 from recado.db.engine import Database
 from recado.documents.knowledge import Knowledge
 from recado.errors import InvalidInput, ModelError
+from recado.intents import Progress
 from recado.notifications.tools import CUSTOMER_TOOLS, STAFF_TOOLS, ToolContext, ToolResult, Tools
 from recado.notifications.types import other_data_of, read_prefixed
 from recado.prompts import render
@@ -62,7 +64,7 @@ class ConversationNodes:
                 given = Given(*ids, text=state["text"])
                 loaded = await load_context(session, self.clock, given, window)
         loaded["documents"] = await load_documents(self.knowledge, loaded)
-        fresh: dict[str, Any] = {"exchange": [], "prompt": None, "failures": 0, "acted": False}
+        fresh: dict[str, Any] = {"exchange": [], "prompt": None, "failures": 0, "acted": False, "progress": []}
         fresh |= {"kept": [], "replies": [], "gave_up": False}
         # What a tool is told goes before it.
         heard = heard_language(loaded["incoming"])
@@ -78,9 +80,13 @@ class ConversationNodes:
             person_name=state["person_name"],
             documents=state["documents"],
             summary=state["summary"],
+            intent=state["current_intent"],
+            step=state["current_step"],
+            order=state["order"],
         )
-        answer = await self.models.chat("customer", _chat(prompt.text, state, self.history_window), CUSTOMER_TOOLS)
-        return _said(state, answer, prompt.id)
+        chat = _chat(prompt.text, state, self.history_window)
+        answer = await self.models.chat("customer", chat, CUSTOMER_TOOLS, CustomerReply)
+        return _said(state, answer, prompt.id) | _moved(state, _named(state, answer))
 
     async def staff_agent(self, state: ConversationState) -> dict[str, Any]:
         """The model talks to a member of the staff, or calls a tool."""
@@ -117,6 +123,7 @@ class ConversationNodes:
             "failures": state["failures"] + failed,
             "acted": state["acted"] or any(result.acted for _, result in results),
         }
+        update |= _moved(state, [result.progress for _, result in results if result.progress])
         languages = [result.language for _, result in results if result.language]
         if languages:
             update["new_language"] = languages[-1]
@@ -223,6 +230,26 @@ def _to_model(message: dict[str, Any]) -> dict[str, Any]:
         for call in message["tool_calls"]
     ]
     return {**message, "tool_calls": calls}
+
+
+def _named(state: ConversationState, answer: Answer) -> list[Progress]:
+    """Where the customer stands by the model's own words. With a tool call the tool decides, once it has worked."""
+    if "intent" not in answer or not answer["content"] or answer["tool_calls"]:
+        return []
+    intent, step = answer["intent"], answer["step"]
+    if step is None and intent == state["current_intent"]:
+        step = state["current_step"]
+    return [Progress(intent=intent, step=step)]
+
+
+def _moved(state: ConversationState, told: list[Progress]) -> dict[str, Any]:
+    if not told:
+        return {}
+    progress = list(state["progress"])
+    for stands in told:
+        if progress[-1:] != [stands]:
+            progress.append(stands)
+    return {"progress": progress, "current_intent": told[-1]["intent"], "current_step": told[-1]["step"]}
 
 
 def _said(state: ConversationState, answer: Answer, prompt_id: str) -> dict[str, Any]:

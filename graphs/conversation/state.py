@@ -4,6 +4,7 @@ from typing import Any
 
 from typing_extensions import TypedDict  # Pydantic, and so Studio's schemas, need this one before Python 3.12
 
+from recado.intents import Progress
 from recado.turns.context import Loaded
 
 
@@ -41,6 +42,9 @@ class ConversationState(Loaded, total=False):
     prompt: str | None
     failures: int
     """How often the model gave nothing usable in this turn."""
+    progress: list[Progress]
+    """Where the customer stood after each step of this turn that told: the last one is `current_intent` and
+    `current_step`. Empty while none has."""
     acted: bool
     """A tool has done something: this draft cannot be dropped."""
 

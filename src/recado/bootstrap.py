@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+import stamina
 from langgraph.graph.state import CompiledStateGraph
 from saq import Worker
 
@@ -29,15 +30,21 @@ from recado.db.engine import Database
 from recado.documents.jobs import embed_missing, has_missing
 from recado.documents.knowledge import Knowledge
 from recado.documents.vectors import Embedder
+from recado.errors import SyncUnavailable
 from recado.jobs.nudges import Nudges
 from recado.jobs.worker import Handler, make_queue, make_worker
+from recado.merchants.tenants import TenantLookup
 from recado.notifications.functions import Notifications
 from recado.notifications.jobs import NotificationJobs, RunGraph
 from recado.notifications.tools import Tools
 from recado.settings import Settings
+from recado.sync.circuit import Circuit
+from recado.sync.client import ConversationStateService
+from recado.sync.outbox import SyncOutbox, SyncSettings
 from recado.turns.ingest import Ingest
 from recado.turns.intake import Intake
-from recado.turns.service import TurnService, TurnSettings
+from recado.turns.routing import Routing
+from recado.turns.service import TurnService, TurnSettings, nothing_to_restore
 from recado.turns.sweep import sweep
 
 EMBEDDED_QUEUE = "memory://"
@@ -61,6 +68,9 @@ class Services:
     channels: dict[str, Channel]
     intake: Intake
     notifications: Notifications
+    circuit: Circuit
+    conversation_api: ConversationStateService | None
+    """None: it is neither kept in step nor asked."""
 
     def conversation_nodes(self) -> ConversationNodes:
         """The steps of the conversation graph on these services."""
@@ -91,6 +101,8 @@ def make_services(settings: Settings, *, in_place: bool = True) -> Services:
     network = SimulatorNetwork(database, clock)
     intake = Intake(database, clock, nudges)
     network.report = intake.accept
+    circuit = Circuit(clock)
+    asks = settings.enable_conversation_sync or settings.use_cartaai_api
     twilio = TwilioChannel(settings.public_base_url, settings.twilio_api_base_url, settings.provider_timeout_seconds)
     return Services(
         settings=settings,
@@ -105,6 +117,8 @@ def make_services(settings: Settings, *, in_place: bool = True) -> Services:
         channels={"simulator": SimulatorChannel(network), "twilio": twilio},
         intake=intake,
         notifications=Notifications(database, clock, nudges),
+        circuit=circuit,
+        conversation_api=ConversationStateService.from_settings(settings, retries=0, circuit=circuit) if asks else None,
     )
 
 
@@ -118,6 +132,8 @@ async def connect(services: Services) -> AsyncIterator[None]:
     finally:
         for channel in services.channels.values():
             await channel.close()
+        if services.conversation_api is not None:
+            await services.conversation_api.aclose()
         await services.nudges.queue.disconnect()
         await services.database.close()
 
@@ -134,6 +150,7 @@ def make_handlers(services: Services, checkpoints: SqliteCheckpoints) -> dict[st
     """What each job does, by name."""
     process_id = uuid4().hex
     alone = services.settings.queue_url == EMBEDDED_QUEUE
+    sync = _make_sync(services, process_id, alone=alone)
     agent = GraphAgent(conversation_graph.build(services.conversation_nodes()).compile(checkpointer=checkpoints))
     outbox = Outbox(services.database, services.clock, services.channels, services.alerts, process_id, alone=alone)
     turns = TurnService(
@@ -144,6 +161,7 @@ def make_handlers(services: Services, checkpoints: SqliteCheckpoints) -> dict[st
         services.alerts,
         services.nudges,
         TurnSettings(process_id, services.settings.turn_quiet_seconds, alone),
+        sync.restore if sync else nothing_to_restore,
     )
     ingest = Ingest(services.database, services.clock, services.channels, services.alerts, services.nudges)
     notifications = NotificationJobs(
@@ -155,26 +173,90 @@ def make_handlers(services: Services, checkpoints: SqliteCheckpoints) -> dict[st
         _runner(answer_graph.build(services.answer_nodes()).compile(checkpointer=checkpoints), checkpoints),
     )
 
-    async def run_sweep(*, at_start: bool = False) -> None:
-        await services.network.load_clock()
-        await sweep(services.database, services.clock, services.nudges, at_start=at_start)
-        if services.embedder is not None and await has_missing(services.database, services.embedder):
-            await services.nudges.embed()
-
     async def embed() -> None:
         if services.embedder is not None:
             await embed_missing(services.database, services.embedder)
 
     return {
         "ingest": ingest.run,
+        "route": _make_routing(services).run,
         "turn": turns.run,
-        "deliver": outbox.deliver,
+        "deliver": _deliverer(services, outbox, sync),
+        "sync": sync.drain if sync else _nothing,
         "request_notification_job": notifications.request,
         "answer_notification_job": notifications.answer,
         "follow_up": notifications.follow_up,
         "embed": embed,
-        "sweep": run_sweep,
+        "sweep": _sweeper(services, sync),
     }
+
+
+async def _nothing() -> None:
+    """For a job of a time when it was switched on."""
+
+
+def _deliverer(services: Services, outbox: Outbox, sync: SyncOutbox | None) -> Handler:
+    async def deliver(conversation_id: int, merchant_id: int) -> None:
+        await outbox.deliver(conversation_id, merchant_id)
+        if sync is not None:
+            await services.nudges.sync()  # all that is said is delivered, so this is where every new entry is noticed
+
+    return deliver
+
+
+def _sweeper(services: Services, sync: SyncOutbox | None) -> Handler:
+    async def run_sweep(*, at_start: bool = False) -> None:
+        await services.network.load_clock()
+        await sweep(services.database, services.clock, services.nudges, at_start=at_start)
+        if sync is not None and at_start:
+            await sync.open_missing()
+        if sync is not None and await sync.is_due():
+            await services.nudges.sync()
+        if services.embedder is not None and await has_missing(services.database, services.embedder):
+            await services.nudges.embed()
+
+    return run_sweep
+
+
+def _make_sync(services: Services, process_id: str, *, alone: bool) -> SyncOutbox | None:
+    """What keeps the conversation API in step; None where that is switched off."""
+    if services.conversation_api is None or not services.settings.enable_conversation_sync:
+        return None
+    return SyncOutbox(
+        services.database,
+        services.clock,
+        services.conversation_api,
+        services.circuit,
+        services.alerts.send,
+        SyncSettings(process_id, alone, services.settings.cartaai_local_id),
+    )
+
+
+def _make_routing(services: Services) -> Routing:
+    """What finds the merchant of those who write to a shared address."""
+    api = services.conversation_api
+
+    def is_passing(error: Exception) -> bool:
+        return isinstance(error, SyncUnavailable) and error.reason in ("refused", "cut", "http_5xx")
+
+    async def ask(phone: str) -> str | None:
+        if api is None:
+            return None
+        # Without an answer the person may go to another merchant, so a hiccup must not decide.
+        async for attempt in stamina.retry_context(on=is_passing, attempts=2, timeout=None):
+            with attempt:
+                tenant = await api.lookup_tenant_by_phone(phone)
+        return tenant.sub_domain if tenant else None
+
+    return Routing(
+        services.database,
+        services.clock,
+        services.channels,
+        services.alerts,
+        services.nudges,
+        TenantLookup(ask, services.clock) if api is not None else None,
+        services.settings.cartaai_subdomain,
+    )
 
 
 def _runner(graph: CompiledStateGraph[Any, Any, Any, Any], checkpoints: SqliteCheckpoints) -> RunGraph:

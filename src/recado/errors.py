@@ -21,6 +21,7 @@ RecadoError
 ├── Unauthenticated             a request to the REST API carries no key that is known
 ├── WrongPerson                 the verified sender may not do this
 ├── ModelError                  the language model gave nothing usable, or could not be reached
+├── SyncOff                     this needs the conversation sync, which is switched off
 ├── SyncError                   the conversation API did not do what it was asked
 │   ├── SyncUnavailable         no answer, or none of the API's: try again later
 │   │   └── WrongPrefix         a 404 that is not the API's own: it has no such route
@@ -127,6 +128,10 @@ class WrongPerson(RecadoError):
 
 class ModelError(RecadoError):
     """The language model gave nothing usable, or could not be reached."""
+
+
+class SyncOff(RecadoError):
+    """This needs the conversation sync, which is switched off."""
 
 
 class SyncError(RecadoError):

@@ -8,6 +8,9 @@ Intent = Literal["menu", "order", "support", "info", "payment", "delivery", "idl
 INTENTS: tuple[Intent, ...] = get_args(Intent)
 """The conversation API knows these alone: it saves nothing of a state with any other."""
 
+WAITING_FOR_TEAM, ANSWERED = "waiting_for_team", "answered"
+"""The steps of somebody who asked something: until the answer is there, and then."""
+
 
 class Progress(TypedDict):
     """Where a person stands: what they are about, and how far they have come with it (`waiting_for_team`).

@@ -8,6 +8,7 @@ from langchain_core.messages import AIMessage
 
 from recado.agent.demo import DemoChatModel
 from recado.agent.demo_phrases import PHRASES
+from recado.agent.reply_form import RESPONSE_FORMAT
 from recado.notifications.schemas import LocalizedResponse, SameQuestionOutput, SupportClassificationOutput
 from recado.prompts import render
 
@@ -19,9 +20,14 @@ PENDING = [
 
 
 def customer(*texts: str) -> AIMessage:
-    prompt = render("customer", merchant="Bodega", language="es", person_name="Ana", documents=DOCUMENTS, summary="")
-    messages = [("system", prompt.text), *(("user", text) for text in texts)]
-    return DemoChatModel(task="customer").invoke(messages)
+    return DemoChatModel(task="customer").invoke(asked(*texts))
+
+
+def asked(*texts: str, intent: str | None = None, step: str | None = None) -> list[tuple[str, str]]:
+    """What the customer's model reads: the prompt, and what the customer wrote."""
+    about = {"merchant": "Bodega", "language": "es", "person_name": "Ana", "summary": ""}
+    prompt = render("customer", **about, documents=DOCUMENTS, intent=intent, step=step, order={})
+    return [("system", prompt.text), *(("user", text) for text in texts)]
 
 
 def staff(
@@ -55,6 +61,24 @@ def test_what_no_document_answers_goes_to_the_team() -> None:
 )
 def test_small_talk_needs_no_tool(text: str, phrase: str) -> None:
     assert customer(text).text == PHRASES["es"][phrase]
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "message", "after"),
+    [
+        ("Hola", (None, None), PHRASES["es"]["greet"], ("idle", "greeted")),
+        ("¡Muchas gracias!", ("info", "answered"), PHRASES["es"]["thanks"], ("idle", "thanked")),
+        ("gracias", ("support", "waiting_for_team"), PHRASES["es"]["thanks"], ("support", "waiting_for_team")),
+        ("[image/png]", (None, None), PHRASES["es"]["media"], ("idle", "asked_for_words")),
+        ("¿Hacen envíos?", ("idle", "greeted"), DOCUMENTS[0]["content"], ("info", "answered")),
+    ],
+)
+def test_where_a_customer_stands_is_named_in_the_form(
+    text: str, before: tuple[str | None, str | None], message: str, after: tuple[str, str]
+) -> None:
+    model = DemoChatModel(task="customer").bind(extra_body={"response_format": RESPONSE_FORMAT})
+    said = json.loads(model.invoke(asked(text, intent=before[0], step=before[1])).text)
+    assert said == {"message": message, "intent": after[0], "step": after[1]}
 
 
 def test_an_answer_is_passed_on_whole() -> None:

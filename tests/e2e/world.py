@@ -269,6 +269,11 @@ def tool(name: str, **arguments: Any) -> dict[str, Any]:
     return {"tool_calls": [{"name": name, "arguments": arguments}]}
 
 
+def says(message: str, intent: str, step: str) -> dict[str, Any]:
+    """The customer's model answers, and names where they stand."""
+    return {"message": message, "intent": intent, "step": step}
+
+
 def ask(question: str, language: str = "es", message: str = "Le pregunto al equipo.") -> dict[str, Any]:
     """The customer's model asks the team."""
     return tool("request_notification", question=question, language=language, message_to_customer=message)

@@ -26,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 
 from tests.fakes.openai_embeddings import MODELS as EMBEDDING_MODELS
 from tests.fakes.openai_embeddings import embeddings, embeddings_refusal
-from tests.fakes.openai_rules import Brain, ScriptedBrain, schema_of, tool_names
+from tests.fakes.openai_rules import Brain, ScriptedBrain, in_form, schema_of, tool_names
 from tests.fakes.openai_wire import chunks, completion, error_answer, refusal_of
 from tests.fakes.recorder import JsonObject
 from tests.fakes.server import CutResponse, Fake, argument_parser, cut, serve_forever
@@ -132,7 +132,7 @@ class OpenAIFake(Fake):
         if model in self.withdrawn:
             return {"error": "model_deprecated"}
         refused = refusal_of(body)
-        return {"error": refused} if refused else self.brain(body)
+        return {"error": refused} if refused else in_form(body, self.brain(body))
 
     def _authorised(self, request: Request) -> bool:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")

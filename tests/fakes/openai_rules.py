@@ -12,12 +12,12 @@ used up after n answers. All that stands in `when` must hold:
     last_role     role of the last message: user, tool, ...
     stream        true or false
 
-A reply holds `content` (a string; or JSON, sent as its text), `tool_calls` (of {name, arguments}: an
-object, or a string that is sent as it is), `refusal`, `finish_reason`, `error` (a name from
-`openai_wire.ERRORS`, or its fields), and misbehaviour: `latency` seconds, `hold` (a name, see /_release),
-`hang`, `cut` (true: no byte of an answer; "middle": after half of it), `empty_choices`, `raw` (the whole
-body). With `stream`, `content` and `error` together break off with an error in mid-stream. Strings may use
-{last_user} {last_tool} {system} {model} {call}.
+A reply holds `content` (a string; or JSON, sent as its text), or `message`, `intent` and `step` (see `in_form`),
+`tool_calls` (of {name, arguments}: an object, or a string that is sent as it is), `refusal`,
+`finish_reason`, `error` (a name from `openai_wire.ERRORS`, or its fields), and misbehaviour: `latency`
+seconds, `hold` (a name, see /_release), `hang`, `cut` (true: no byte of an answer; "middle": after half of
+it), `empty_choices`, `raw` (the whole body). With `stream`, `content` and `error` together break off with an
+error in mid-stream. Strings may use {last_user} {last_tool} {system} {model} {call}.
 """
 
 import json
@@ -30,8 +30,10 @@ from tests.fakes.recorder import JsonObject
 Brain = Callable[[JsonObject], JsonObject]
 
 WHEN = {"model", "contains", "last_user", "system", "tool", "schema", "last_role", "stream"}
+FORM = ("message", "intent", "step")
 REPLY = {
     "content",
+    *FORM,
     "tool_calls",
     "refusal",
     "finish_reason",
@@ -151,16 +153,28 @@ def _fill(value: Any, placeholders: dict[str, str]) -> Any:
     return value
 
 
+def in_form(request: JsonObject, reply: JsonObject) -> JsonObject:
+    """A reply of `message`, `intent` and `step` as a model gives it: as JSON where the request demands a schema, else
+    the message alone. A reply with `content` is sent as it is, whatever was demanded: not every server obeys."""
+    said = {name: reply[name] for name in FORM if name in reply}
+    if not said:
+        return reply
+    rest = {name: value for name, value in reply.items() if name not in FORM}
+    return {"content": said if schema_of(request) else said.get("message"), **rest}
+
+
 def default_reply(request: JsonObject) -> JsonObject:
     """Echo; with a schema or a forced tool, the smallest valid instance, since a model would give one too."""
+    echo = f"echo: {last_text(request, 'user')}"
     schema = schema_of(request)
     if schema is not None:
-        return {"content": json.dumps(sample(schema.get("schema", {})))}
+        said = sample(schema.get("schema", {}))
+        return {"content": json.dumps(said | ({"message": echo} if "message" in said else {}), ensure_ascii=False)}
     forced = _forced_tool(request)
     if forced is not None:
         arguments = sample(forced["function"].get("parameters", {}))
         return {"tool_calls": [{"name": forced["function"]["name"], "arguments": arguments}]}
-    return {"content": f"echo: {last_text(request, 'user')}"}
+    return {"content": echo}
 
 
 def _forced_tool(request: JsonObject) -> JsonObject | None:

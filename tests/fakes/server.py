@@ -71,7 +71,13 @@ class _WithTransport:
 
 
 class Fake:
-    """Base of the fakes. Subclasses give `routes()` and read `apply_script()`; `url` is set once it runs."""
+    """Base of the fakes. Subclasses give `routes()` and read `apply_script()`; `url` is set once it runs.
+
+    `keep_alive`: after so many idle seconds a connection is closed. `greeting`: printed below READY by a process.
+    """
+
+    keep_alive: float = 5.0
+    greeting = ""
 
     def __init__(self, log: Path | None = None) -> None:
         self.requests = Recorder(log)
@@ -185,6 +191,7 @@ def _server(fake: Fake, host: str, port: int) -> tuple[uvicorn.Server, socket.so
         lifespan="off",
         proxy_headers=False,  # its middleware would hide the request cycle that `_WithTransport` needs
         server_header=False,
+        timeout_keep_alive=fake.keep_alive,  # type: ignore[arg-type]  # handed to call_later as it is
         timeout_graceful_shutdown=1,
     )
     return uvicorn.Server(config), listener
@@ -262,6 +269,7 @@ def serve_forever(make: Callable[[argparse.Namespace], Fake], parser: argparse.A
     if args.script is not None:
         fake.apply_script(json.loads(args.script.read_text(encoding="utf-8")))
     server, listener = _server(fake, args.host, args.port)
-    sys.stdout.write(f"READY {fake.url}\n")
+    sys.stdout.write(f"READY {fake.url}\n{fake.greeting}")
     sys.stdout.flush()
-    server.run([listener])
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run([listener])

@@ -1,5 +1,6 @@
 """The OpenAI fake, called by the real clients: what langchain-openai makes of each answer and each fault."""
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -126,6 +127,22 @@ async def test_structured_output_is_strict_and_parsed(fake: OpenAIFake, chat: Ch
     assert await model.ainvoke("x") == Verdict(kind="", score=None)  # unscripted: the smallest instance
     assert schema_name(fake.chats()[0]) == "Verdict"
     assert fake.chats()[0]["body"]["response_format"]["json_schema"]["strict"] is True
+
+
+async def test_a_reply_in_a_form_is_json_where_a_schema_is_demanded(fake: OpenAIFake, chat: Chat) -> None:
+    said = {"message": "Sí, {last_user}", "intent": "menu", "step": "x"}
+    fake.apply_script(
+        [{"when": {"last_user": "a"}, "reply": said}, {"when": {"last_user": "b"}, "reply": {"content": "no"}}]
+    )
+    properties = {name: {"type": "string"} for name in said}
+    schema = {"type": "object", "properties": properties, "required": list(said), "additionalProperties": False}
+    wanted = {"type": "json_schema", "json_schema": {"name": "Form", "strict": True, "schema": schema}}
+    formed = chat().bind_tools([ask_staff]).bind(extra_body={"response_format": wanted})
+    given = [json.loads(str((await formed.ainvoke(text)).content)) for text in ("a", "x")]
+    assert given == [{**said, "message": "Sí, a"}, {"message": "echo: x", "intent": "", "step": ""}]
+    assert (await formed.ainvoke("b")).content == "no"
+    assert (await chat().ainvoke("a")).content == "Sí, a"
+    assert (schema_name(fake.chats()[0]), tools_offered(fake.chats()[0])) == ("Form", ["ask_staff"])
 
 
 async def test_a_schema_that_strict_mode_does_not_take_is_refused(fake: OpenAIFake, chat: Chat) -> None:

@@ -85,6 +85,7 @@ async def test_a_customer_asks_the_team_once(bench: Bench) -> None:
     again = await bench.customer("request_notification", ASK, "turn:1:1")
     assert first == again
     assert (first.reply, first.acted, first.failed, first.language) == ("Pregunto al equipo.", True, False, "es")
+    assert first.progress == {"intent": "info", "step": "waiting_for_team"}
     assert await bench.count() == 1
     notification_id = int(first.content.split(":")[0].removeprefix("NOTIF_"))
     assert await bench.nudges.queue.job(bench.nudges.queue.job_id(f"request:{notification_id}")) is not None
@@ -97,6 +98,7 @@ async def test_a_customer_has_the_team_take_care_of_something_once(bench: Bench)
     first = await bench.customer("request_support", HELP, "turn:1:1")
     assert first == await bench.customer("request_support", HELP, "turn:1:1")
     assert (first.reply, first.acted, first.failed, first.language) == ("Aviso al equipo.", True, False, "es")
+    assert first.progress == {"intent": "support", "step": "waiting_for_team"}
     assert await bench.count() == 1
     row = await bench.row(int(first.content.split(":")[0].removeprefix("NOTIF_")))
     assert (row.notification_type, row.context) == ("user_support_request", {"support_request_reason": "Llegó roto"})
@@ -131,7 +133,7 @@ NONSENSE: list[dict[str, Any]] = [
 async def test_a_request_of_nonsense_does_nothing(bench: Bench) -> None:
     for args in NONSENSE:
         result = await bench.customer("request_notification", args)
-        assert (result.failed, result.acted, result.reply) == (True, False, None), args
+        assert (result.failed, result.acted, result.reply, result.progress) == (True, False, None, None), args
         assert result.content.startswith(("Wrong arguments:", "Not done:")), args
     assert await bench.count() == 0
 
@@ -154,7 +156,7 @@ async def test_the_staff_has_no_customer_tools(bench: Bench) -> None:
 async def test_the_staff_answers(bench: Bench) -> None:
     notification_id = await bench.open()
     result = await bench.staff(answer(notification_id))
-    assert (result.reply, result.acted, result.failed) == ("Gracias.", True, False)
+    assert (result.reply, result.acted, result.failed, result.progress) == ("Gracias.", True, False, None)
     assert result.other_data["notification_id_prefixed"] == f"NOTIF_{notification_id}"
     row = await bench.row(notification_id)
     assert (row.status, row.context["answer"], row.answered_by) == ("answered", "Sí", bench.staff_id)

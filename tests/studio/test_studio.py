@@ -67,6 +67,9 @@ async def test_all_graphs_are_there_and_describe_their_input_and_state(studio: s
         for kind in ("input_schema", "output_schema", "state_schema"):
             assert schemas[graph][kind], f"{graph} has no {kind}"  # type: ignore[literal-required]
         assert expected <= set(schemas[graph]["input_schema"]["properties"])
+    state = schemas["conversation"]["state_schema"]
+    assert state is not None
+    assert {"current_intent", "current_step", "progress"} <= set(state["properties"])
 
 
 def test_a_question_that_nobody_can_answer_goes_to_the_team(walks: Walks) -> None:
@@ -79,14 +82,18 @@ def test_a_question_that_nobody_can_answer_goes_to_the_team(walks: Walks) -> Non
         "¿Hacen envíos?",
         "¿Cuál es el horario de atención?",
     }
-    assert loaded["exchange"] == loaded["replies"] == []
+    assert loaded["exchange"] == loaded["replies"] == loaded["progress"] == []
+    assert (loaded["current_intent"], loaded["current_step"], loaded["order"]) == (None, None, {})
     (said,) = _after(steps, "customer_agent")["exchange"]
+    assert _after(steps, "customer_agent")["current_intent"] is None
     assert said["tool_calls"][0]["name"] == "request_notification"
     assert said["tool_calls"][0]["args"]["question"] == QUESTION
     acted = _after(steps, "customer_tools")
     assert acted["exchange"][-1]["role"] == "tool"
     assert "NOTIF_" in acted["exchange"][-1]["content"]
     assert acted["acted"] is True
+    assert (acted["current_intent"], acted["current_step"]) == ("info", "waiting_for_team")
+    assert acted["progress"] == [{"intent": "info", "step": "waiting_for_team"}]
     (reply,) = _after(steps, "finish")["replies"]
     assert reply["text"] == "¡Buena pregunta! Se la paso al equipo y te aviso en cuanto respondan."
     assert reply["prompt"].startswith("customer@")
@@ -111,7 +118,10 @@ def test_a_question_that_a_document_answers(walks: Walks) -> None:
     assert _after(steps, "customer_agent")["exchange"] == [
         {"role": "assistant", "content": "Sí, a todo Lima en 24 horas."}
     ]
+    assert _after(steps, "customer_agent")["current_intent"] == "info"
     finished = _after(steps, "finish")
+    assert (finished["current_intent"], finished["current_step"]) == ("info", "answered")
+    assert finished["progress"] == [{"intent": "info", "step": "answered"}]
     assert [reply["text"] for reply in finished["replies"]] == ["Sí, a todo Lima en 24 horas."]
     assert finished["acted"] is False
 
@@ -124,6 +134,8 @@ def test_a_member_of_the_staff_answers(walks: Walks, seeded: tuple[Path, str, Se
     assert name in [pending["notification_id"] for pending in loaded["pending"]]
     assert loaded["target"] == {"notification_id": name, "because": "named"}
     assert loaded["documents"] == []
+    finished = _after(steps, "finish")
+    assert (finished["current_intent"], finished["current_step"], finished["progress"]) == (None, None, [])
     (said,) = _after(steps, "staff_agent")["exchange"]
     assert said["tool_calls"][0]["name"] == "answer_notification"
     assert name in _after(steps, "staff_tools")["exchange"][-1]["content"]

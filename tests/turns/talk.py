@@ -9,7 +9,7 @@ from recado.db.models import Turn
 from recado.jobs.nudges import Nudges
 from recado.jobs.worker import make_queue
 from recado.turns.repository import conversations_with_work
-from recado.turns.service import TurnService, TurnSettings
+from recado.turns.service import Restore, TurnService, TurnSettings, nothing_to_restore
 from tests.builders import AlertLog, Line, ScriptedAgent, Shop
 
 
@@ -21,11 +21,13 @@ class Talk:
         self.nudges = Nudges(make_queue("memory://"))
         self.turns = self.new_service("first")
 
-    def new_service(self, process_id: str, *, alone: bool = False, quiet: float = 0.0) -> TurnService:
+    def new_service(
+        self, process_id: str, *, alone: bool = False, quiet: float = 0.0, restore: Restore = nothing_to_restore
+    ) -> TurnService:
         settings = TurnSettings(process_id, quiet, alone)
         shop = self.shop
         channels: dict[str, Any] = {"simulator": self.line}
-        return TurnService(shop.database, shop.clock, channels, self.agent, self.alerts, self.nudges, settings)
+        return TurnService(shop.database, shop.clock, channels, self.agent, self.alerts, self.nudges, settings, restore)
 
     async def run(self, conversation_id: int, service: TurnService | None = None) -> None:
         await (service or self.turns).run(conversation_id, self.shop.merchant_id)

@@ -184,6 +184,22 @@ def test_taps_reactions_and_notes_tell_no_language() -> None:
     assert [is_silent(message) for message in (silent, tapped, noted)] == [True, False, False]
 
 
+async def test_where_a_customer_stands_is_told_and_staff_stand_nowhere(database: Database) -> None:
+    shop = await make_shop(database)
+    conversations = [await shop.hear("hola"), await shop.hear("hola", ROSA)]
+    loaded = [await load(shop, conversation_id) for conversation_id in conversations]
+    assert [(one["current_intent"], one["current_step"], one["order"]) for one in loaded] == [(None, None, {})] * 2
+    async with database.transaction() as session:
+        for conversation_id in conversations:
+            row = await session.get_one(Conversation, conversation_id)
+            row.intent, row.step = "payment", "choosing"
+            row.api_context = {"paymentMethod": "yape", "orderTotal": 50}
+    customer, staff = [await load(shop, conversation_id) for conversation_id in conversations]
+    assert (customer["current_intent"], customer["current_step"]) == ("payment", "choosing")
+    assert customer["order"] == {"cart": {"total": 50}, "payment_method": "yape"}
+    assert (staff["current_intent"], staff["current_step"], staff["order"]) == (None, None, {})
+
+
 async def test_media_and_empty_messages_are_noted(database: Database) -> None:
     shop = await make_shop(database)
     conversation_id = await shop.hear("", kind="location")

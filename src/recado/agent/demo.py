@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from recado.agent.demo_phrases import PHRASES
 from recado.agent.demo_words import WORD, ask_the_same, content_words, needs_help, user_type_for
+from recado.intents import ANSWERED, WAITING_FOR_TEAM, Intent
 from recado.language import detect_language
 from recado.text import fold, shorten
 
@@ -99,13 +100,15 @@ class DemoChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return ChatResult(generations=[ChatGeneration(message=_RULES[self.task](_Chat(messages)))])
+        in_form = "response_format" in kwargs.get("extra_body", {})
+        return ChatResult(generations=[ChatGeneration(message=_RULES[self.task](_Chat(messages, in_form)))])
 
 
 class _Chat:
-    """What a rule needs of the messages."""
+    """What a rule needs of the messages. `in_form`: a `CustomerReply` is asked for."""
 
-    def __init__(self, messages: Sequence[BaseMessage]) -> None:
+    def __init__(self, messages: Sequence[BaseMessage], in_form: bool = False) -> None:
+        self.in_form = in_form
         self.prompt = str(messages[0].text)
         self.people = [str(message.text) for message in messages if message.type == "human"]
         self.last = self.people[-1] if self.people else ""
@@ -120,6 +123,17 @@ class _Chat:
     def phrase(self, name: str, **values: str) -> AIMessage:
         phrases = PHRASES.get(self.language, PHRASES["en"])
         return AIMessage(phrases[name].format(**values))
+
+    def reply(self, message: str, intent: Intent, step: str) -> AIMessage:
+        """What the customer reads, and where they stand then."""
+        return _json(message=message, intent=intent, step=step) if self.in_form else AIMessage(message)
+
+    def small_talk(self, name: str, step: str) -> AIMessage:
+        """A phrase that is about nothing; who waits for the team still does."""
+        stands = self.section("Where this customer stands") or {}
+        if stands.get("step") == WAITING_FOR_TEAM:
+            return self.reply(str(self.phrase(name).text), stands["intent"], WAITING_FOR_TEAM)
+        return self.reply(str(self.phrase(name).text), "idle", step)
 
 
 def _best_document(question: str, documents: list[dict[str, str]]) -> dict[str, str] | None:
@@ -143,15 +157,17 @@ def _json(**values: Any) -> AIMessage:
 
 def _customer(chat: _Chat) -> AIMessage:
     words = {word for word in WORD.findall(fold(chat.last))}
-    if (not words and chat.last) or chat.last.startswith("["):
-        return chat.phrase("media" if chat.last.startswith("[") else "greet")
+    if chat.last.startswith("["):
+        return chat.small_talk("media", "asked_for_words")
+    if not words and chat.last:
+        return chat.small_talk("greet", "greeted")
     document = _best_document(chat.last, chat.section("Documents") or [])
     if document is not None:
-        return AIMessage(document["content"])
+        return chat.reply(document["content"], "info", ANSWERED)
     if words <= _THANKS | {"muchas", "muito", "beaucoup", "very", "much", "you"}:
-        return chat.phrase("thanks")
+        return chat.small_talk("thanks", "thanked")
     if words & _GREETINGS and "?" not in chat.last and len(words) < 5:
-        return chat.phrase("greet")
+        return chat.small_talk("greet", "greeted")
     said = shorten(chat.last.strip(), 2_000)
     if needs_help(chat.last):
         message = str(chat.phrase("help").text)

@@ -47,6 +47,7 @@ class GraphAgent:
             summary=state.get("new_summary"),
             summarised_through=state.get("new_summarised_through"),
             gave_up=state.get("gave_up", False),
+            progress=state.get("progress", []),
         )
 
     async def prune(self, conversation_id: int) -> None:

@@ -81,7 +81,17 @@ class CampaignService:
 
         None, with a warning in the log, when the merchant has no such campaign or has disabled it.
         """
-        campaign = await self._campaigns.by_name(name)
+        return await self.send_campaign(name, await self._campaigns.by_name(name), merchant, recipients, send)
+
+    async def send_campaign(
+        self,
+        name: str,
+        campaign: Campaign | None,
+        merchant: Merchant,
+        recipients: Sequence[tuple[Contact, Conversation]],
+        send: Send,
+    ) -> list[CampaignLead] | None:
+        """The same with the campaign that the merchant has under this name, where the caller has read it."""
         if campaign is None or not campaign.enabled:
             log.warning("no campaign configured", merchant_id=self._merchant_id, campaign=name)
             return None

@@ -164,6 +164,11 @@ class ConversationService:
         """Tell the conversation API where a person stands, after all that was said so far."""
         await self._sync.said([], [(conversation.id, state) for state in states], self._clock.now())
 
+    async def link_order(self, conversation_id: int, order_id: str) -> None:
+        """An order belongs to this conversation. The caller nudges. Raises ConversationNotFound or SyncOff."""
+        conversation, _, _ = await self.repository.get(conversation_id)
+        await self._sync.ordered(conversation.id, order_id, self._clock.now())
+
     def _deliveries(
         self, conversation: Conversation, contact: Contact, reply: Reply, message_id: int
     ) -> list[dict[str, Any]]:

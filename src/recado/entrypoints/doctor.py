@@ -1,7 +1,5 @@
 """`recado doctor`: what is configured, whether it can be reached, and what to do where it cannot."""
 
-from dataclasses import dataclass
-
 import httpx
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -13,6 +11,9 @@ from recado.channels.base import template_id
 from recado.db.engine import Database
 from recado.db.migrate import pending_revision
 from recado.db.models import Campaign, ChannelAccount, Merchant, MerchantUser
+from recado.entrypoints.doctor_shared import shared_addresses
+from recado.entrypoints.doctor_sync import examine_sync
+from recado.entrypoints.finding import Finding
 from recado.errors import RecadoError
 from recado.jobs.worker import make_queue
 from recado.merchants.account import Account
@@ -20,15 +21,6 @@ from recado.merchants.repository import to_account
 from recado.settings import Settings
 
 TIMEOUT_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at. `text` says what is there, or what is wrong and how to mend it."""
-
-    part: str
-    ok: bool
-    text: str
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -40,6 +32,7 @@ async def examine(settings: Settings) -> list[Finding]:
     findings.append(await _checkpoints(settings))
     findings.append(await _queue(settings))
     findings += await _model(settings)
+    findings += await _sync(settings)
     return findings
 
 
@@ -59,7 +52,7 @@ async def _database(settings: Settings) -> list[Finding]:
             }
             # Reading them decrypts them: a wrong SECRET_KEY shows here.
             accounts = list(await session.scalars(select(ChannelAccount).where(ChannelAccount.active)))
-            languages = {row.id: row.language for row in await session.scalars(select(Merchant))}
+            merchants = {row.id: row for row in await session.scalars(select(Merchant))}
             disabled = list(await session.scalars(select(Campaign.name).where(~Campaign.enabled).distinct()))
     except (SQLAlchemyError, OSError) as error:
         return [Finding("database", False, f"cannot be used, check DATABASE_URL: {error}")]
@@ -72,7 +65,8 @@ async def _database(settings: Settings) -> list[Finding]:
     return [
         Finding("database", True, "reachable, schema up to date"),
         Finding("merchants", True, ", ".join(f"{count} {name}" for name, count in counts.items())),
-        *(_templates(to_account(row), languages[row.merchant_id]) for row in accounts),
+        *(_templates(to_account(row), merchants[row.merchant_id].language) for row in accounts),
+        *shared_addresses(settings, accounts, {row.id: row.sub_domain for row in merchants.values()}),
         *(Finding("campaigns", False, f"{name} is disabled: enable it, or run `recado apply`") for name in disabled),
     ]
 
@@ -106,6 +100,14 @@ async def _queue(settings: Settings) -> Finding:
     except Exception as error:  # noqa: BLE001 - each queue has exceptions of its own
         return Finding("queue", False, f"cannot be used, check QUEUE_URL: {type(error).__name__}: {error}")
     return Finding("queue", True, f"{settings.queue_url.split('://')[0]}, {waiting} waiting")
+
+
+async def _sync(settings: Settings) -> list[Finding]:
+    database = Database(settings.database_url)
+    try:
+        return await examine_sync(settings, database, TIMEOUT_SECONDS)
+    finally:
+        await database.close()
 
 
 async def _model(settings: Settings) -> list[Finding]:

@@ -17,6 +17,7 @@ from recado.errors import (
     InvalidInput,
     NotFound,
     RecadoError,
+    SyncOff,
     Unauthenticated,
     WrongPerson,
 )
@@ -28,6 +29,7 @@ STATUS: Mapping[type[RecadoError], tuple[int, str]] = {
     InvalidInput: (422, "Invalid input"),
     AlreadyAnswered: (409, "Already answered"),
     AlreadyThere: (409, "Already there"),
+    SyncOff: (409, "Conversation sync disabled"),
     Unauthenticated: (401, "Unauthenticated"),
     WrongPerson: (403, "Not allowed"),
 }

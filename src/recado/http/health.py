@@ -1,17 +1,20 @@
-"""Liveness and readiness."""
+"""Liveness, readiness and metrics."""
 
 from typing import Any
 
 from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from recado.db.migrate import pending_revision
 from recado.http.services import HttpServices
+from recado.sync import metrics
+from recado.sync.repository import backlog
 
 
 def router(services: HttpServices) -> APIRouter:
-    """`/healthz` and `/readyz`."""
+    """`/healthz`, `/readyz` and `/metrics`."""
     routes = APIRouter(tags=["health"])
 
     @routes.get("/healthz", summary="The process answers")
@@ -24,10 +27,17 @@ def router(services: HttpServices) -> APIRouter:
             "database": await _database(services),
             "queue": await _queue(services),
             "model": services.settings.model_provider,
+            # Not what readiness depends on: without it messages are answered all the same, and what it is told waits.
+            "conversation_sync": await _sync(services),
         }
         ready = parts["database"] == "ok" and parts["queue"] == "ok"
         response.status_code = 200 if ready else 503
         return {"status": "ready" if ready else "not ready", "parts": parts}
+
+    @routes.get("/metrics", summary="What Prometheus reads", response_class=Response)
+    async def prometheus() -> Response:
+        await _sync(services)
+        return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return routes
 
@@ -48,3 +58,19 @@ async def _queue(services: HttpServices) -> str:
     except Exception as error:  # noqa: BLE001 - each queue has exceptions of its own, and this asks whether any came
         return f"unreachable: {type(error).__name__}"
     return "ok"
+
+
+async def _sync(services: HttpServices) -> str:
+    """How far behind the conversation API is. Sets the gauges that say so."""
+    if not services.settings.enable_conversation_sync:
+        return "off"
+    try:
+        async with services.database.read() as session:
+            waiting, since = await backlog(session)
+    except (SQLAlchemyError, OSError) as error:
+        return f"unknown: {type(error).__name__}"
+    age = (services.clock.now() - since).total_seconds() if since else 0.0
+    metrics.BACKLOG.set(waiting)
+    metrics.BACKLOG_AGE.set(age)
+    behind = f"{waiting} entries wait, the oldest for {age:.0f} s" if waiting else "in step"
+    return behind if services.circuit.state == "closed" else f"the API does not answer; {behind}"

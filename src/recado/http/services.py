@@ -8,6 +8,7 @@ from recado.db.engine import Database
 from recado.jobs.nudges import Nudges
 from recado.notifications.functions import Notifications
 from recado.settings import Settings
+from recado.sync.circuit import Circuit
 from recado.turns.intake import Intake
 
 
@@ -26,5 +27,7 @@ class HttpServices(Protocol):
     def network(self) -> SimulatorNetwork: ...
     @property
     def intake(self) -> Intake: ...
+    @property
+    def circuit(self) -> Circuit: ...
     @property
     def notifications(self) -> Notifications: ...

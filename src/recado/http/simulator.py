@@ -117,12 +117,17 @@ class Simulator:
 
     async def people(self) -> dict[str, Any]:
         """Whom the page shows: two customers, and the staff of the merchants that have a simulator account."""
-        accounts, staff = [], []
+        accounts: list[dict[str, Any]] = []
+        staff: list[dict[str, Any]] = []
         for account in await self.accounts():
             async with self._services.database.read() as session:
                 merchant, members = await _merchant_and_staff(session, account)
             named = {"address": account.address, "merchant": merchant.name, "language": merchant.language}
-            accounts.append(named)
+            sharing = next((other for other in accounts if other["address"] == account.address), None)
+            if sharing is None:
+                accounts.append(named)
+            else:
+                sharing["merchant"] += f" · {merchant.name}"
             staff += [member for member in members if member not in staff]
         demo = self._services.settings.model_provider == "demo"
         return {

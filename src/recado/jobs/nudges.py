@@ -16,11 +16,13 @@ HEARTBEAT_SECONDS = 30
 
 OPTIONS: Mapping[str, dict[str, Any]] = {
     "ingest": {"timeout": 60},
+    "route": {"timeout": 120},
     "turn": {"timeout": 300},
     "deliver": {"timeout": 120},
     "request_notification_job": {"timeout": 120, "retries": 3, "retry_delay": 1.0, "retry_backoff": 30.0},
     "answer_notification_job": {"timeout": 120, "retries": 3, "retry_delay": 1.0, "retry_backoff": 30.0},
     "follow_up": {"timeout": 60},
+    "sync": {"timeout": 300},
     "embed": {"timeout": 600, "retries": 8, "retry_delay": 5.0, "retry_backoff": 300.0},
     "sweep": {"timeout": 60},
 }
@@ -79,6 +81,14 @@ class Nudges:
     async def ingest(self) -> None:
         """The inbox has events."""
         await self.nudge("ingest", "ingest")
+
+    async def route(self, event_id: int, sender: str) -> None:
+        """Someone wrote to an address that merchants share; `sender` is a key that stands for them."""
+        await self.nudge("route", f"route:{sender}", event_id=event_id)
+
+    async def sync(self) -> None:
+        """The conversation API has something to be told."""
+        await self.nudge("sync", "sync")
 
     async def embed(self) -> None:
         """Documents wait for their vectors."""

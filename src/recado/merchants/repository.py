@@ -1,5 +1,8 @@
 """All SQL about merchants and what is configured for them."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -8,14 +11,49 @@ from recado.db.paging import page_of
 from recado.merchants.account import Account
 
 
-async def find_account(session: AsyncSession, channel: str, address: str) -> Account | None:
-    """The active account at this address. This is how a merchant is found, so it cannot be scoped by one."""
-    row = await session.scalar(
-        select(ChannelAccount).where(
-            ChannelAccount.channel == channel, ChannelAccount.address == address, ChannelAccount.active
-        )
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """One of the merchants that have an account at an address."""
+
+    account_id: int
+    merchant_id: int
+    sub_domain: str
+
+
+async def accounts_at(session: AsyncSession, channel: str, address: str) -> list[Account]:
+    """The active accounts at this address, oldest first: several where merchants share it.
+
+    This is how a merchant is found, so it cannot be scoped by one.
+    """
+    query = select(ChannelAccount).where(
+        ChannelAccount.channel == channel, ChannelAccount.address == address, ChannelAccount.active
     )
-    return to_account(row) if row else None
+    return [to_account(row) for row in await session.scalars(query.order_by(ChannelAccount.id))]
+
+
+async def find_account(session: AsyncSession, channel: str, address: str) -> Account | None:
+    """The oldest active account at this address."""
+    found = await accounts_at(session, channel, address)
+    return found[0] if found else None
+
+
+async def owners_of(session: AsyncSession, channel: str, address: str) -> list[Owner]:
+    """The merchants with an active account at this address, by the age of their accounts."""
+    query = (
+        select(ChannelAccount.id, ChannelAccount.merchant_id, Merchant.sub_domain)
+        .join(Merchant, Merchant.id == ChannelAccount.merchant_id)
+        .where(ChannelAccount.channel == channel, ChannelAccount.address == address, ChannelAccount.active)
+        .order_by(ChannelAccount.id)
+    )
+    return [Owner(*row) for row in await session.execute(query)]
+
+
+async def employers_of(session: AsyncSession, merchant_ids: Sequence[int], phone: str) -> set[int]:
+    """On whose active staff this phone number is, of these merchants."""
+    query = select(MerchantUser.merchant_id).where(
+        MerchantUser.merchant_id.in_(merchant_ids), MerchantUser.active, MerchantUser.phone == phone
+    )
+    return set(await session.scalars(query))
 
 
 async def find_accounts(session: AsyncSession, channel: str) -> list[Account]:

@@ -46,10 +46,14 @@ class _Strict(BaseModel):
 
 
 class ChannelSpec(_Strict):
-    """One channel account. `templates` maps a template's name to the provider's id, or to one id for each language."""
+    """One channel account. `templates` maps a template's name to the provider's id, or to one id for each language.
+
+    `shared`: other merchants have this address too.
+    """
 
     kind: Literal["simulator", "twilio"]
     address: Phone
+    shared: bool = False
     account_sid: str | None = Field(None, pattern=r"^AC[0-9a-fA-F]{32}$")
     auth_token: str | None = Field(None, min_length=8)
     templates: dict[str, str | dict[str, str]] = {}
@@ -123,8 +127,11 @@ class MerchantsFile(_Strict):
     @model_validator(mode="after")
     def _no_doubles(self) -> Self:
         _unique("sub_domain", [merchant.sub_domain for merchant in self.merchants])
-        _unique("channel", [f"{c.kind} {c.address}" for m in self.merchants for c in m.channels])
+        places = [c for m in self.merchants for c in m.channels]
+        alone = {f"{c.kind} {c.address}" for c in places if not c.shared}
+        _unique("channel", [place for c in places if (place := f"{c.kind} {c.address}") in alone])
         for merchant in self.merchants:
+            _unique(f"channel of {merchant.sub_domain}", [f"{c.kind} {c.address}" for c in merchant.channels])
             _unique(f"staff phone of {merchant.sub_domain}", [person.phone for person in merchant.staff])
             _unique(f"document of {merchant.sub_domain}", [f"{d.category} {d.title}" for d in merchant.documents])
         return self

@@ -135,6 +135,9 @@ async def apply_merchants(session: AsyncSession, clock: Clock, file: MerchantsFi
         await _apply_channels(session, merchant, spec, applied)
         await _apply_staff(session, merchant, spec, applied)
         await _apply_documents(session, clock, merchant, spec.documents, applied)
+    await session.flush()
+    for kind, address in sorted({(each.kind, each.address) for spec in file.merchants for each in spec.channels}):
+        await _check_sharing(session, kind, address)
     return applied
 
 
@@ -173,16 +176,19 @@ async def _apply_channels(session: AsyncSession, merchant: Merchant, spec: Merch
     accounts = select(ChannelAccount).options(defer(ChannelAccount.credentials))
     for channel in spec.channels:
         row = await session.scalar(
-            accounts.where(ChannelAccount.channel == channel.kind, ChannelAccount.address == channel.address)
+            accounts.where(
+                ChannelAccount.merchant_id == merchant.id,
+                ChannelAccount.channel == channel.kind,
+                ChannelAccount.address == channel.address,
+            )
         )
+        values = {"templates": channel.templates, "shared": channel.shared}
         if row is None:
             place = {"merchant_id": merchant.id, "channel": channel.kind, "address": channel.address}
-            session.add(ChannelAccount(**place, credentials=channel.credentials, templates=channel.templates))
+            session.add(ChannelAccount(**place, credentials=channel.credentials, **values))
             applied.lines.append(f"channel {channel.kind} {channel.address}: created")
-        elif row.merchant_id != merchant.id:
-            raise ConfigurationError(f"{channel.kind} {channel.address} belongs to another merchant already")
         else:
-            changed = _update(row, {"templates": channel.templates, "active": True})
+            changed = _update(row, {**values, "active": True})
             if await _stored_credentials(session, row.id) != channel.credentials:
                 row.credentials, changed = channel.credentials, True
             if changed:
@@ -195,14 +201,36 @@ async def _apply_channels(session: AsyncSession, merchant: Merchant, spec: Merch
     for row in await session.scalars(accounts.where(ChannelAccount.merchant_id == merchant.id)):
         if (row.channel, row.address) not in named and _update(row, {"active": False}):
             applied.lines.append(f"channel {row.channel} {row.address}: deactivated")
+            if row.shared:  # what waits for its merchant must not come behind what the only one left gets at once
+                await _route_again(session, row.channel, row.address)
+
+
+async def _check_sharing(session: AsyncSession, channel: str, address: str) -> None:
+    """Several merchants may have an address when each says so, and with the same credentials: it is one number."""
+    query = select(ChannelAccount.id, ChannelAccount.shared).where(
+        ChannelAccount.channel == channel, ChannelAccount.address == address, ChannelAccount.active
+    )
+    rows = (await session.execute(query)).all()
+    if len(rows) < 2:
+        return
+    if not all(shared for _, shared in rows):
+        raise ConfigurationError(
+            f"{channel} {address} belongs to another merchant already; merchants that share a number each say "
+            "`shared: true` in its channel"
+        )
+    known = [await _stored_credentials(session, account_id) for account_id, _ in rows]
+    if any(one != other for one in known for other in known if None not in (one, other)):
+        raise ConfigurationError(
+            f"{channel} {address} is shared with other credentials: give all its merchants the same, in one file"
+        )
 
 
 async def _route_again(session: AsyncSession, channel: str, address: str) -> int:
-    """What came for this address while nobody had configured it waits again. How many events that is."""
+    """What came for this address and has no merchant waits again. How many events that is. `error`, once told, stays."""
     unrouted = update(InboxEvent).where(
-        InboxEvent.channel == channel, InboxEvent.address == address, InboxEvent.state == "unrouted"
+        InboxEvent.channel == channel, InboxEvent.address == address, InboxEvent.state.in_(("unrouted", "routing"))
     )
-    found = await session.execute(unrouted.values(state="received", error=None).returning(InboxEvent.id))
+    found = await session.execute(unrouted.values(state="received", due_at=None).returning(InboxEvent.id))
     return len(found.all())
 
 

@@ -11,7 +11,7 @@ from recado.campaigns import templates
 from recado.campaigns.service import Send
 from recado.channels.base import template_id
 from recado.conversations import window
-from recado.conversations.service import Reply
+from recado.conversations.service import Reply, state_of
 from recado.db.models import Contact, Conversation, Merchant, Notification
 from recado.errors import (
     AlreadyAnswered,
@@ -29,6 +29,7 @@ from recado.notifications.schemas import AnswerContext
 from recado.notifications.types import (
     NotificationType,
     add_prefix,
+    answered,
     asked_of,
     check_fields,
     config_of,
@@ -123,8 +124,8 @@ class Answering(Joining):
         `fragment` continues the sentence of the support template; without one, that only announces the text, as does
         one into which the whole answer does not fit.
         """
-        conversation, contact, merchant = await self._conversations.repository.get(context["conversation_id"])
         campaign = config_of(context["notification_type"]).answered_campaign
+        conversation, contact, merchant, row = await self._notifications.to_tell(context["conversation_id"], campaign)
         variable = templates.ANSWER_VARIABLE[campaign]
         language = conversation.language or merchant.language
         name = contact.name or templates.CUSTOMER[templates.language_of(campaign, language)]
@@ -140,11 +141,17 @@ class Answering(Joining):
             prompt=prompt,
             announcing=not in_template or not templates.fits(campaign, language, values, variable, own_texts),
         )
-        sent = await self._campaigns.send_service_campaign_messages(campaign, merchant, [(contact, conversation)], send)
-        if sent is None:
+        before, now = state_of(conversation), answered(context["notification_type"])
+        conversation.intent, conversation.step = now["intent"], now["step"]
+        leads = await self._campaigns.send_campaign(campaign, row, merchant, [(contact, conversation)], send)
+        is_new = bool(leads)
+        if leads is None:
             # Without the campaign there is no template: free text while the window is open, else a failure that shows.
             key, other_data = f"{send.key}:{contact.id}", dict(send.other_data)
-            await self._conversations.say(conversation, contact, Reply(key, text, other_data=other_data, prompt=prompt))
+            reply = Reply(key, text, other_data=other_data, prompt=prompt)
+            is_new = bool(await self._conversations.say_all([(conversation, contact, reply)]))
+        if not is_new:  # it was sent before a crash, and the customer may be about something else by now
+            conversation.intent, conversation.step = before["intent"], before["step"]
         return conversation.id
 
     async def notify_others(self, context: AnswerContext) -> list[int]:

@@ -8,9 +8,9 @@ from sqlalchemy import Select, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import set_committed_value
 
-from recado.db.models import UNFINISHED_NOTIFICATION, Contact, Conversation, Merchant, Notification
+from recado.db.models import UNFINISHED_NOTIFICATION, Campaign, Contact, Conversation, Merchant, Notification
 from recado.db.paging import page_of
-from recado.errors import NotificationNotFound
+from recado.errors import ConversationNotFound, NotificationNotFound
 
 REQUESTED, ANSWERED = "requested", "answered"
 LARGEST_ID = 2**31 - 1
@@ -150,6 +150,22 @@ class NotificationRepository:
         row = (await self._session.execute(query)).one_or_none() if is_row_id(notification_id) else None
         if row is None:
             raise NotificationNotFound(f"Notification {notification_id} not found")
+        return row[0], row[1], row[2], row[3]
+
+    async def to_tell(
+        self, conversation_id: int, campaign: str
+    ) -> tuple[Conversation, Contact, Merchant, Campaign | None]:
+        """Whom an answer goes to, and by which campaign, in one query. Raises ConversationNotFound."""
+        query = (
+            select(Conversation, Contact, Merchant, Campaign)
+            .join(Contact, Contact.id == Conversation.contact_id)
+            .join(Merchant, Merchant.id == Conversation.merchant_id)
+            .outerjoin(Campaign, and_(Campaign.merchant_id == Merchant.id, Campaign.name == campaign))
+            .where(Conversation.id == conversation_id, Conversation.merchant_id == self._merchant_id)
+        )
+        row = (await self._session.execute(query)).one_or_none()
+        if row is None:
+            raise ConversationNotFound(f"Conversation {conversation_id} not found")
         return row[0], row[1], row[2], row[3]
 
     async def close(self, root: Notification, answer_key: str, **values: Any) -> bool:

@@ -12,9 +12,10 @@ from recado.alerts.service import Alerts
 from recado.clock import Clock
 from recado.db.engine import Database
 from recado.errors import AlreadyAnswered, ForeignNotification, InvalidInput, NotFound, RecadoError, WrongPerson
+from recado.intents import Progress
 from recado.jobs.nudges import Nudges
 from recado.notifications.service import NotificationService
-from recado.notifications.types import NotificationType, add_prefix, other_data_of, read_prefixed
+from recado.notifications.types import NotificationType, add_prefix, other_data_of, read_prefixed, waiting
 from recado.text import clean_text
 
 
@@ -79,13 +80,17 @@ STAFF_TOOLS: tuple[type[BaseModel], ...] = (AnswerNotification, ListNotification
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What came of a call. `reply` ends the turn with that message; without one the model reads `content`."""
+    """What came of a call. `reply` ends the turn with that message; without one the model reads `content`.
+
+    `progress`: where the customer stands by it.
+    """
 
     content: str
     failed: bool = False
     reply: str | None = None
     acted: bool = False
     language: str | None = None
+    progress: Progress | None = None
     other_data: dict[str, Any] = field(default_factory=dict)
 
 
@@ -157,6 +162,7 @@ class Tools:
             reply=arguments.message_to_customer,
             acted=True,
             language=arguments.language,
+            progress=waiting(notification_type),
         )
 
     async def _staff(self, call: ToolCall, context: ToolContext) -> ToolResult:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from recado.campaigns import templates
 from recado.errors import MissingField, UnknownNotificationType
+from recado.intents import ANSWERED, WAITING_FOR_TEAM, Intent, Progress
 from recado.text import is_blank
 
 PREFIX = "NOTIF_"
@@ -81,6 +82,7 @@ class NotificationConfig:
     """What one type requires and how it travels.
 
     The first of `requested_fields` is what is asked, the first of `answered_fields` is what the customer hears.
+    `intent`: what a customer is about who waits for it.
     """
 
     requested_fields: tuple[str, ...]
@@ -89,6 +91,7 @@ class NotificationConfig:
     answer_schema: type[BaseModel]
     requested_campaign: str
     answered_campaign: str
+    intent: Intent
     requested_to: Recipient = Recipient.merchant_user
     answered_to: Recipient = Recipient.conversation_user
     allow_multiple_answers: bool = False
@@ -102,6 +105,7 @@ NOTIFICATION_CONFIG: Mapping[NotificationType, NotificationConfig] = {
         answer_schema=UserQuestionAnswerSchema,
         requested_campaign=templates.QUESTION_REQUEST,
         answered_campaign=templates.QUESTION_ANSWER,
+        intent="info",
     ),
     NotificationType.user_support_request: NotificationConfig(
         requested_fields=("support_request_reason",),
@@ -110,6 +114,7 @@ NOTIFICATION_CONFIG: Mapping[NotificationType, NotificationConfig] = {
         answer_schema=UserSupportRequestAnswerSchema,
         requested_campaign=templates.SUPPORT_REQUEST,
         answered_campaign=templates.SUPPORT_RESPONSE,
+        intent="support",
     ),
 }
 
@@ -121,6 +126,16 @@ def config_of(notification_type: str) -> NotificationConfig:
     except ValueError:
         known = ", ".join(NotificationType)
         raise UnknownNotificationType(f"{notification_type!r} is no notification type; known: {known}") from None
+
+
+def waiting(notification_type: str) -> Progress:
+    """Where a customer stands once the team is asked. Raises UnknownNotificationType."""
+    return Progress(intent=config_of(notification_type).intent, step=WAITING_FOR_TEAM)
+
+
+def answered(notification_type: str) -> Progress:
+    """Where a customer stands with the team's answer. Raises UnknownNotificationType."""
+    return Progress(intent=config_of(notification_type).intent, step=ANSWERED)
 
 
 def asked_of(notification_type: str, context: Mapping[str, object]) -> str:

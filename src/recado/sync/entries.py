@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from recado.db.engine import SYNCS
 from recado.db.models import SyncEntry, SyncSession
+from recado.errors import SyncOff
 from recado.intents import Progress
 
 _INSERT = insert(SyncEntry.__table__)  # type: ignore[arg-type]
@@ -46,7 +47,9 @@ class SyncEntries:
         await self._add(rows)
 
     async def ordered(self, conversation_id: int, order_id: str, now: datetime) -> None:
-        """An order belongs to a conversation."""
+        """An order belongs to a conversation. Raises SyncOff: nobody else would know."""
+        if not self._on:
+            raise SyncOff("orders are linked in the conversation API: set ENABLE_CONVERSATION_SYNC=true")
         await self._add([self._row(conversation_id, "order", now, payload={"order_id": order_id})])
 
     def _row(

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal, NotRequired
+from typing import Any, Literal, NotRequired
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,16 +10,18 @@ from typing_extensions import TypedDict  # Pydantic, and so Studio's schemas, ne
 
 from recado.clock import Clock
 from recado.conversations.repository import ConversationRepository
-from recado.conversations.service import ConversationService
+from recado.conversations.service import ConversationService, state_of
 from recado.conversations.window import opens_window
 from recado.db.models import Merchant, Message
 from recado.documents.knowledge import Knowledge
 from recado.errors import NotFound
+from recado.intents import Intent
 from recado.language import clear_language
 from recado.merchants.repository import MerchantRepository
 from recado.notifications.schemas import Pending
 from recado.notifications.service import NotificationService
 from recado.notifications.types import add_prefix, read_prefixed
+from recado.sync.mapping import order_facts
 from recado.text import shorten
 from recado.turns.repository import TurnRepository
 
@@ -55,7 +57,11 @@ class Line(TypedDict):
 
 
 class Loaded(TypedDict):
-    """The start of a turn, as plain data."""
+    """The start of a turn, as plain data.
+
+    `current_intent`, `current_step`: where a customer stands; `order`: what the conversation API knows of their cart,
+    address, payment and orders. Staff have none of these.
+    """
 
     merchant_id: int
     merchant: str
@@ -71,6 +77,9 @@ class Loaded(TypedDict):
     pending: list[Pending]
     target: dict[str, str] | None
     answerable: list[str] | None
+    current_intent: Intent | None
+    current_step: str | None
+    order: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +134,15 @@ async def load_context(session: AsyncSession, clock: Clock, given: Given, window
         pending=[],
         target=None,
         answerable=None,
+        current_intent=None,
+        current_step=None,
+        order={},
     )
-    if person is not None:
+    if person is None:
+        stands = state_of(conversation)
+        loaded["current_intent"], loaded["current_step"] = stands["intent"], stands["step"]
+        loaded["order"] = order_facts(conversation.api_context or {})
+    else:
         pending = await NotificationService(session, given.merchant_id, clock).pending()
         loaded["pending"] = pending
         loaded["target"], loaded["answerable"] = which_notification(incoming, pending, **_asked(history))

@@ -1,5 +1,7 @@
 """All SQL about the inbox and turns. The inbox is read before a merchant is known; turns are scoped by merchant."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,10 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from recado.db.models import (
     PENDING_MESSAGE,
     RECEIVED_EVENT,
+    ROUTING_EVENT,
     RUNNING_TURN,
     ChannelAccount,
     Contact,
     Conversation,
+    Delivery,
     InboxEvent,
     Message,
     Turn,
@@ -41,6 +45,90 @@ async def count_received(session: AsyncSession) -> int:
     """How many events wait."""
     query = select(func.count()).select_from(InboxEvent).where(RECEIVED_EVENT)
     return (await session.execute(query)).scalar_one()
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A person who wrote to an address that merchants share."""
+
+    channel: str
+    address: str
+    channel_user_id: str
+
+    @property
+    def key(self) -> str:
+        """A name for them that may be seen."""
+        return hashlib.sha256("\n".join((self.channel, self.address, self.channel_user_id)).encode()).hexdigest()[:24]
+
+
+async def senders_to_route(session: AsyncSession, now: datetime, limit: int) -> list[tuple[int, Sender]]:
+    """Whose events wait for their merchant and are due, each with the id of one, for the sweep."""
+    person = (InboxEvent.channel, InboxEvent.address, InboxEvent.channel_user_id)
+    query = (
+        select(func.min(InboxEvent.id), *person)
+        .where(ROUTING_EVENT, InboxEvent.due_at <= now)
+        .group_by(*person)
+        .limit(limit)
+    )
+    return [(row[0], Sender(row[1], row[2], str(row[3]))) for row in await session.execute(query)]
+
+
+async def sender_of(session: AsyncSession, event_id: int) -> Sender:
+    """Who sent an event that was put aside for routing."""
+    query = select(InboxEvent.channel, InboxEvent.address, InboxEvent.channel_user_id).where(InboxEvent.id == event_id)
+    row = (await session.execute(query)).one()
+    return Sender(row[0], row[1], str(row[2]))
+
+
+async def routing_events(session: AsyncSession, sender: Sender, *, to_change: bool = False) -> list[InboxEvent]:
+    """What this person sent that waits for its merchant, in the order of its arrival."""
+    query = select(InboxEvent).where(
+        ROUTING_EVENT,
+        InboxEvent.channel == sender.channel,
+        InboxEvent.address == sender.address,
+        InboxEvent.channel_user_id == sender.channel_user_id,
+    )
+    if to_change:
+        query = query.with_for_update()
+    return list(await session.scalars(query.order_by(InboxEvent.id)))
+
+
+async def merchant_of_delivery(
+    session: AsyncSession, account_ids: Sequence[int], provider_message_id: str, delivery_id: int | None = None
+) -> int | None:
+    """Whose delivery this is, of those that these accounts sent: by our own id, where that is known."""
+    if delivery_id is not None:
+        mine = Delivery.id == delivery_id
+    else:
+        mine = Delivery.provider_message_id == provider_message_id
+    query = select(Delivery.merchant_id).where(mine, Delivery.channel_account_id.in_(account_ids))
+    return await session.scalar(query.order_by(Delivery.id.desc()).limit(1))
+
+
+async def last_merchant(
+    session: AsyncSession, account_ids: Sequence[int], merchant_ids: Sequence[int], sender: Sender
+) -> int | None:
+    """With which of these merchants, at these accounts, the person spoke last."""
+    newest = (
+        select(func.max(Message.id))
+        .where(Message.conversation_id == Conversation.id, Message.role != "assistant")
+        .correlate(Conversation)
+        .scalar_subquery()
+    )
+    query = (
+        select(Conversation.merchant_id)
+        .join(Contact, Contact.id == Conversation.contact_id)
+        .where(
+            Contact.merchant_id.in_(merchant_ids),
+            Contact.channel == sender.channel,
+            Contact.channel_user_id == sender.channel_user_id,
+            Conversation.channel_account_id.in_(account_ids),
+            newest.is_not(None),
+        )
+        .order_by(newest.desc())
+        .limit(1)
+    )
+    return await session.scalar(query)
 
 
 async def conversations_with_work(session: AsyncSession, limit: int) -> list[tuple[int, int]]:

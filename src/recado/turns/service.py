@@ -1,7 +1,7 @@
 """One turn: wait for quiet, let the agent answer all that is pending, write down what it says."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -56,8 +56,16 @@ class TurnSettings:
     alone: bool
 
 
+Restore = Callable[[int, int], Awaitable[None]]
+"""Asks where the person of a (conversation id, merchant id) stands who is new here. Takes no longer than a second."""
+
+
+async def nothing_to_restore(conversation_id: int, merchant_id: int) -> None:
+    """For where nobody else knows people."""
+
+
 class TurnService:
-    """Runs turns, one at a time per conversation."""
+    """Runs turns, one at a time per conversation. `restore` runs while the turn waits for quiet."""
 
     def __init__(
         self,
@@ -68,6 +76,7 @@ class TurnService:
         alerts: Alerts,
         nudges: Nudges,
         settings: TurnSettings,
+        restore: Restore = nothing_to_restore,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -76,12 +85,15 @@ class TurnService:
         self._alerts = alerts
         self._nudges = nudges
         self._settings = settings
+        self._restore = restore
 
     async def run(self, conversation_id: int, merchant_id: int) -> None:
         """Answer until nothing is pending. What fails is tried again by the sweep, and apologised for in the end."""
         more = True
         while more:
-            await self._wait_for_quiet(conversation_id, merchant_id)
+            await asyncio.gather(
+                self._wait_for_quiet(conversation_id, merchant_id), self._restore(conversation_id, merchant_id)
+            )
             try:
                 turn = await self._begin(conversation_id, merchant_id)
             except IntegrityError:

@@ -22,7 +22,7 @@ from recado.db.models.knowledge import (
 from recado.db.models.merchants import ApiKey, ChannelAccount, Merchant, MerchantUser
 from recado.db.models.simulator import SimulatorClock, SimulatorMessage
 from recado.db.models.sync import PENDING_SYNC, SyncEntry, SyncSession
-from recado.db.models.turns import RECEIVED_EVENT, RUNNING_TURN, InboxEvent, Turn
+from recado.db.models.turns import RECEIVED_EVENT, ROUTING_EVENT, RUNNING_TURN, InboxEvent, Turn
 
 __all__ = [
     "ANSWERING_DOCUMENT",
@@ -30,6 +30,7 @@ __all__ = [
     "PENDING_MESSAGE",
     "PENDING_SYNC",
     "RECEIVED_EVENT",
+    "ROUTING_EVENT",
     "RUNNING_TURN",
     "UNFINISHED_NOTIFICATION",
     "UNSENT_DELIVERY",

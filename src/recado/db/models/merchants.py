@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import ForeignKey, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from recado.db.base import Base, EncryptedJSON, UtcDateTime
@@ -31,10 +31,11 @@ class Merchant(Base):
 
 
 class ChannelAccount(Base):
-    """One address of a merchant on one channel, with its own credentials."""
+    """One address of a merchant on one channel, with its own credentials. Merchants that share one have a row each."""
 
     __tablename__ = "channel_accounts"
-    __table_args__ = (UniqueConstraint("channel", "address"),)
+    # In this order, because ingest looks for the accounts of an address.
+    __table_args__ = (UniqueConstraint("channel", "address", "merchant_id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     merchant_id: Mapped[int] = mapped_column(ForeignKey("merchants.id"), index=True)
@@ -44,6 +45,8 @@ class ChannelAccount(Base):
     templates: Mapped[dict[str, Any]]
     """Provider ids of approved templates: {template name: id, or {language: id}}."""
     active: Mapped[bool] = mapped_column(default=True)
+    shared: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether other merchants may have the same address, which then say so too."""
 
 
 class MerchantUser(Base):

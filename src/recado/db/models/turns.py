@@ -10,6 +10,9 @@ from recado.db.base import Base, UtcDateTime
 RECEIVED_EVENT = text("state = 'received'")
 """An event that waits. Queries must use this very condition: SQLite takes a partial index for no other."""
 
+ROUTING_EVENT = text("due_at IS NOT NULL")
+"""An event at a shared address that waits for its merchant."""
+
 RUNNING_TURN = text("state = 'running'")
 """A turn that has not ended."""
 
@@ -17,8 +20,9 @@ RUNNING_TURN = text("state = 'running'")
 class InboxEvent(Base):
     """One thing that a provider delivered, stored before it is acknowledged.
 
-    State: `received`; then `done` (a message row or a status holds it), `unrouted` (no such channel account) or
-    `dead` (could not be read).
+    State: `received`; then `done` (a message row or a status holds it), `unrouted` (nobody's: `error` says why) or
+    `dead` (could not be read). At a shared address a message is `routing` until its merchant is known, then `received`
+    again.
     """
 
     __tablename__ = "inbox_events"
@@ -29,6 +33,13 @@ class InboxEvent(Base):
             "id",
             postgresql_where=RECEIVED_EVENT,
             sqlite_where=RECEIVED_EVENT,
+        ),
+        Index(
+            "ix_inbox_events_routing",
+            "channel_user_id",
+            "due_at",
+            postgresql_where=ROUTING_EVENT,
+            sqlite_where=ROUTING_EVENT,
         ),
     )
 
@@ -41,7 +52,12 @@ class InboxEvent(Base):
     state: Mapped[str] = mapped_column(default="received")
     error: Mapped[str | None] = mapped_column(Text)
     merchant_id: Mapped[int | None] = mapped_column(ForeignKey("merchants.id"))
+    """Whose it is: of an event that is done, or that was routed."""
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    channel_user_id: Mapped[str | None]
+    """Who sent it, at a shared address."""
+    due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When its merchant is to be found out, or again. None: that is not to be done (any more)."""
 
 
 class Turn(Base):

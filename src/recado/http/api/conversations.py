@@ -4,15 +4,17 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from recado.clock import Clock
 from recado.conversations import window
 from recado.conversations.listing import ConversationListing, ListedMessage
+from recado.conversations.service import ConversationService
 from recado.db.models import Contact, Conversation
 from recado.http.api.common import DEFAULT_PAGE_SIZE, Page, PageSize, PathId, PhoneNumber, WantedPage
 from recado.http.auth import MAX_ID, MerchantId
 from recado.http.services import HttpServices
+from recado.intents import INTENTS
 
 
 def _with_plus(phone: Any) -> Any:
@@ -53,6 +55,8 @@ class ConversationSchema(BaseModel):
                         "name": "Ana",
                     },
                     "language": "es",
+                    "intent": "info",
+                    "step": "waiting_for_team",
                     "last_inbound_at": "2026-05-01T12:00:00Z",
                     "window_open": True,
                     "created_at": "2026-04-30T09:30:00Z",
@@ -64,6 +68,8 @@ class ConversationSchema(BaseModel):
     id: int
     person: PersonSchema
     language: str | None
+    intent: str | None = Field(description=f"What a customer is about: {', '.join(INTENTS)}; null: not known yet")
+    step: str | None = Field(description="How far they have come with it")
     last_inbound_at: datetime | None
     window_open: bool
     created_at: datetime
@@ -100,6 +106,16 @@ class MessageSchema(BaseModel):
     created_at: datetime
 
 
+class LinkedOrder(BaseModel):
+    """An order, by the id that it has where orders are kept."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"order_id": "66f2a1c09b1e8a0012ab34cd"}]}
+    )
+
+    order_id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+
+
 class MessagesPage(BaseModel):
     """Messages in the order in which they were written. `next_before` leads to the older ones; null: there are none."""
 
@@ -118,6 +134,13 @@ def router(services: HttpServices) -> APIRouter:
     routes.add_api_route(
         "/{conversation_id}/messages", api.list_messages, methods=["GET"], summary="Its messages, newest last"
     )
+    routes.add_api_route(
+        "/{conversation_id}/orders",
+        api.link_order,
+        methods=["POST"],
+        status_code=202,
+        summary="Link an order, in the conversation API",
+    )
     return routes
 
 
@@ -127,6 +150,7 @@ class ConversationsApi:
     def __init__(self, services: HttpServices) -> None:
         self._database = services.database
         self._clock = services.clock
+        self._nudges = services.nudges
 
     async def list_conversations(
         self, merchant_id: MerchantId, paging: WantedPage, phone: QueriedPhone | None = None
@@ -162,6 +186,13 @@ class ConversationsApi:
             next_before=rows[0].message.id if more else None,
         )
 
+    async def link_order(self, merchant_id: MerchantId, conversation_id: PathId, order: LinkedOrder) -> LinkedOrder:
+        """Becomes the conversation's current order there, and one of its history. Linking it again changes nothing."""
+        async with self._database.transaction() as session:
+            await ConversationService(session, merchant_id, self._clock).link_order(conversation_id, order.order_id)
+        await self._nudges.sync()
+        return order
+
 
 def _conversation(conversation: Conversation, contact: Contact, clock: Clock) -> ConversationSchema:
     return ConversationSchema(
@@ -174,6 +205,8 @@ def _conversation(conversation: Conversation, contact: Contact, clock: Clock) ->
             name=contact.name,
         ),
         language=conversation.language,
+        intent=conversation.intent,
+        step=conversation.step,
         last_inbound_at=conversation.last_inbound_at,
         window_open=window.is_open(conversation.last_inbound_at, clock.now()),
         created_at=conversation.created_at,

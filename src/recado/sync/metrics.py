@@ -1,0 +1,14 @@
+"""What an operator sees of the conversation sync at `/metrics`."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+ATTEMPTS = Counter("recado_sync_attempts_total", "Requests to the conversation API.", ["operation"])
+FAILURES = Counter(
+    "recado_sync_failures_total",
+    "Requests to the conversation API that did not do what was asked.",
+    ["operation", "reason"],
+)
+SECONDS = Histogram("recado_sync_seconds", "How long the conversation API took to answer.", ["operation"])
+CIRCUIT_OPEN = Gauge("recado_sync_circuit_open", "1 while the conversation API is left alone because it failed.")
+BACKLOG = Gauge("recado_sync_backlog", "Entries that the conversation API has not been told yet.")
+BACKLOG_AGE = Gauge("recado_sync_backlog_age_seconds", "Age of the oldest of them.")

@@ -1,0 +1,64 @@
+"""A shop that is kept in step with a stand-in of the conversation API, in each of its behaviours."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import stamina
+
+from recado.db.engine import Database
+from recado.db.migrate import migrate
+from recado.sync.client import ConversationStateService
+from tests.builders import make_shop
+from tests.fakes.conversation_api import ConversationApiFake
+from tests.sync.desk import SyncDesk
+
+
+@pytest.fixture
+async def database(empty_database_url: str) -> AsyncIterator[Database]:
+    """A migrated database that writes the outbox, of each kind in turn."""
+    database = Database(empty_database_url, syncs=True)
+    await migrate(database)
+    yield database
+    await database.close()
+
+
+@pytest.fixture(params=["guide", "observed"])
+def api(request: pytest.FixtureRequest) -> Iterator[ConversationApiFake]:
+    """A running stand-in, in each behaviour in turn."""
+    with ConversationApiFake(request.param) as api:
+        yield api
+
+
+@pytest.fixture
+async def desk(database: Database, api: ConversationApiFake) -> AsyncIterator[SyncDesk]:
+    """The outbox of a shop, and the API."""
+    desk = SyncDesk(await make_shop(database), api)
+    yield desk
+    await desk.close()
+
+
+@pytest.fixture(scope="module", params=["guide", "observed"])
+def _kept_api(request: pytest.FixtureRequest) -> Iterator[ConversationApiFake]:
+    with ConversationApiFake(request.param) as api:
+        yield api
+
+
+@pytest.fixture
+def kept_api(_kept_api: ConversationApiFake) -> ConversationApiFake:
+    """As `api`, but it goes on running, empty, for the next test: starting and stopping takes a quarter of a second."""
+    _kept_api.reset()
+    return _kept_api
+
+
+@pytest.fixture
+async def service(kept_api: ConversationApiFake) -> AsyncIterator[ConversationStateService]:
+    """A client of it, which repeats nothing."""
+    async with ConversationStateService(kept_api.url, "", prefix=kept_api.prefix, timeout=5, retries=0) as service:
+        yield service
+
+
+@pytest.fixture
+def at_once() -> Iterator[None]:
+    """Nobody waits before a call is repeated."""
+    with stamina.set_testing(True, attempts=10, cap=True):
+        yield

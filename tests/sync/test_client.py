@@ -1,0 +1,240 @@
+"""The client of the conversation API when all goes well, against both behaviours of the server."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from recado.errors import ConversationGone, SyncRejected, WrongPrefix
+from recado.settings import Settings
+from recado.sync.client import ConversationStateService
+from tests.fakes.conversation_api import ConversationApiFake
+
+ANA = "+51999999999"
+
+
+@pytest.fixture
+async def guide() -> AsyncIterator[tuple[ConversationApiFake, ConversationStateService]]:
+    """The server that has the older routes."""
+    with ConversationApiFake("guide", api_key="k" * 32) as api:
+        async with ConversationStateService(api.url, "k" * 32, prefix=api.prefix, timeout=5, retries=0) as service:
+            yield api, service
+
+
+@pytest.mark.parametrize(
+    "given", [ANA, "51999999999", "0051999999999", "+51 999 999 999", "whatsapp:+51999999999", " +51-999-999-999 "]
+)
+async def test_a_phone_number_is_looked_up_in_e164_form(
+    kept_api: ConversationApiFake, service: ConversationStateService, given: str
+) -> None:
+    session_id = kept_api.seed(ANA, "bodega-sol")
+
+    tenant = await service.lookup_tenant_by_phone(given)
+
+    assert tenant is not None
+    assert (tenant.sub_domain, tenant.session_id, tenant.is_active) == ("bodega-sol", session_id, True)
+    assert tenant["subDomain"] == "bodega-sol"
+    assert "sessionId" in tenant
+
+
+@pytest.mark.parametrize("given", ["", "Ana", "999", "+1", "PE.1234567890abcdef", "+51999999999999999999"])
+async def test_what_is_no_phone_number_is_not_asked_for(
+    kept_api: ConversationApiFake, service: ConversationStateService, given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await service.lookup_tenant_by_phone(given) is None
+    assert await service.get_conversation_by_phone(given) is None
+    assert kept_api.requests.entries() == []
+    assert "conversation sync error: not a phone number" in capsys.readouterr().out
+    with pytest.raises(SyncRejected):
+        await service.create_conversation(given, "bodega-sol")
+
+
+async def test_an_unknown_phone_number_has_no_tenant(
+    kept_api: ConversationApiFake, service: ConversationStateService
+) -> None:
+    kept_api.seed(ANA, "bodega-sol")
+    assert await service.lookup_tenant_by_phone("+51999999990") is None
+    assert await service.get_conversation_by_phone("+51999999990") is None
+
+
+async def test_a_conversation_is_found_by_phone_and_bot(
+    kept_api: ConversationApiFake, service: ConversationStateService
+) -> None:
+    bots = {"one": "a" * 24, "two": "b" * 24}
+    sessions = {name: kept_api.seed(ANA, name, bot_id=bot, context={"orderTotal": 5}) for name, bot in bots.items()}
+
+    for name, bot in bots.items():
+        found = await service.get_conversation_by_phone(ANA, bot)
+        assert found is not None
+        assert (found.session_id, found.sub_domain, found.bot_id) == (sessions[name], name, bot)
+        assert found.context == {"orderTotal": 5}
+        assert found.expires_at is not None
+        assert found.expires_at.tzinfo is not None
+
+
+async def test_a_state_is_written_and_read(kept_api: ConversationApiFake, service: ConversationStateService) -> None:
+    session_id = kept_api.seed(ANA, "bodega-sol", context={"retryCount": 1})
+
+    told = await service.sync_conversation_from_agent(
+        session_id,
+        "payment",
+        "processing_payment",
+        {"orderTotal": 50.0, "paymentMethod": "yape"},
+        {"agentVersion": "1"},
+    )
+    found = await service.get_conversation(session_id, "bodega-sol")
+
+    for document in (told, found):
+        assert (document.current_intent, document.current_step) == ("payment", "processing_payment")
+        assert document.context == {"retryCount": 1, "orderTotal": 50.0, "paymentMethod": "yape"}
+    assert found.metadata["agentVersion"] == "1"
+    assert kept_api.synced(session_id)[0]["isActive"] is True
+
+
+@pytest.mark.parametrize(("given", "known"), [("CHECKOUT", "order"), ("Greeting", "idle"), (" faq ", "info")])
+async def test_an_intent_goes_as_the_one_that_the_api_knows(
+    kept_api: ConversationApiFake, service: ConversationStateService, given: str, known: str
+) -> None:
+    session_id = kept_api.seed(ANA, "bodega-sol", intent="support")
+    assert (await service.sync_conversation_from_agent(session_id, given)).current_intent == known
+
+
+async def test_an_intent_that_means_nothing_does_not_lose_the_state(
+    kept_api: ConversationApiFake, service: ConversationStateService
+) -> None:
+    session_id = kept_api.seed(ANA, "bodega-sol", intent="support")
+    told = await service.sync_conversation_from_agent(session_id, "xyzzy", "asked", {"orderTotal": 5})
+    assert (told.current_intent, told.current_step, told.context["orderTotal"]) == ("support", "asked", 5)
+    assert "intent" not in kept_api.synced(session_id)[0]
+
+
+async def test_whether_it_is_active_is_always_said(
+    kept_api: ConversationApiFake, service: ConversationStateService
+) -> None:
+    session_id = kept_api.seed(ANA, "bodega-sol")
+    await service.sync_conversation_from_agent(session_id, "idle", is_active=False)
+    assert kept_api.synced(session_id)[0] == {"intent": "idle", "isActive": False}
+    assert not (await service.get_conversation(session_id)).is_active
+
+
+async def test_at_most_twenty_messages_are_sent(
+    kept_api: ConversationApiFake, service: ConversationStateService
+) -> None:
+    session_id = kept_api.seed(ANA, "bodega-sol")
+    messages = [{"role": "user", "content": str(number), "timestamp": "2026-01-01T00:00:00Z"} for number in range(30)]
+    context = {"previousMessages": messages, "orderTotal": 1}
+
+    told = await service.sync_conversation_from_agent(session_id, "idle", context=context)
+
+    assert [message["content"] for message in told.messages] == [str(number) for number in range(10, 30)]
+    assert len(context["previousMessages"]) == 30  # type: ignore[arg-type]
+
+
+async def test_a_message_is_recorded(kept_api: ConversationApiFake, service: ConversationStateService) -> None:
+    session_id = kept_api.seed(ANA, "bodega-sol")
+    told = await service.add_message_from_agent(session_id, "user", "¿Tienen pan? 🍞")
+    assert told.messages[-1]["content"] == "¿Tienen pan? 🍞"
+    assert told.context["lastUserMessage"] == "¿Tienen pan? 🍞"
+    assert kept_api.posted(session_id) == [("user", "¿Tienen pan? 🍞")]
+
+
+async def test_a_session_id_of_any_form_names_one_session(
+    kept_api: ConversationApiFake, service: ConversationStateService
+) -> None:
+    odd = "bot_51 99/9?é%2F#x"
+    kept_api.seed(ANA, "bodega-sol", session_id=odd)
+    for name in ("a/b", "../sync", "x?y=z"):
+        with pytest.raises((ConversationGone, WrongPrefix)):
+            await service.sync_conversation_from_agent(name, "idle")
+    assert kept_api.synced(odd) == []
+
+
+@pytest.mark.parametrize("session_id", ["", ".", ".."])
+async def test_an_empty_session_id_is_no_conversation(
+    kept_api: ConversationApiFake, service: ConversationStateService, session_id: str
+) -> None:
+    with pytest.raises(ConversationGone):
+        await service.get_conversation(session_id)
+    assert kept_api.requests.entries() == []
+
+
+async def test_calls_on_a_session_that_is_not_there_say_so(service: ConversationStateService) -> None:
+    with pytest.raises(ConversationGone):
+        await service.get_conversation("nobody")
+    with pytest.raises(ConversationGone):
+        await service.sync_conversation_from_agent("nobody", "idle")
+    with pytest.raises(ConversationGone):
+        await service.add_message_from_agent("nobody", "user", "hola")
+
+
+async def test_the_route_that_exists_is_remembered(
+    kept_api: ConversationApiFake, service: ConversationStateService
+) -> None:
+    session_id = kept_api.seed(ANA, "bodega-sol")
+    for _ in range(3):
+        await service.get_conversation(session_id)
+    outcomes = [entry["status"] for entry in kept_api.requests.entries()]
+    assert outcomes == ([404, 200, 200, 200] if kept_api.behaviour == "guide" else [200, 200, 200])
+
+
+async def test_the_older_routes(guide: tuple[ConversationApiFake, ConversationStateService]) -> None:
+    api, service = guide
+    created = await service.create_conversation("51 999 999 999", "bodega-sol", "branch01", "bot7")
+    session_id = created.session_id or ""
+    assert (created.user_phone, created.sub_domain, created.local_id, created.bot_id) == (
+        ANA,
+        "bodega-sol",
+        "branch01",
+        "bot7",
+    )
+
+    await service.update_intent(session_id, "CHECKOUT", "cart", "bodega-sol")
+    await service.update_context(session_id, {"orderTotal": 9}, "bodega-sol")
+    await service.add_message(session_id, "bodega-sol", "user", "hola")
+
+    found = await service.get_conversation(session_id, "bodega-sol")
+    assert (found.current_intent, found.current_step, found.context["orderTotal"]) == ("order", "cart", 9)
+    assert [message["content"] for message in found.messages] == ["hola"]
+    with pytest.raises(ConversationGone):
+        await service.get_conversation(session_id, "another")
+    assert {entry["authorization"] for entry in api.requests.entries()} <= {"right"}
+
+
+async def test_older_routes_that_are_missing_are_named(kept_api: ConversationApiFake) -> None:
+    if kept_api.behaviour == "guide":
+        pytest.skip("it has them")
+    session_id = kept_api.seed(ANA, "bodega-sol")
+    async with ConversationStateService(kept_api.url, "", prefix=kept_api.prefix, retries=0) as service:
+        for call in (
+            service.create_conversation(ANA, "bodega-sol"),
+            service.update_intent(session_id, "idle", None),
+            service.update_context(session_id, {}),
+            service.add_message(session_id, "bodega-sol", "user", "hola"),
+        ):
+            with pytest.raises(WrongPrefix, match="/api/v1/conversations"):
+                await call
+
+
+async def test_orders_and_the_end(kept_api: ConversationApiFake) -> None:
+    if kept_api.behaviour == "guide":
+        pytest.skip("the guide has neither")
+    session_id = kept_api.seed(ANA, "bodega-sol")
+    item = {"productId": "p1", "quantity": 2, "unitPrice": 3.5, "totalPrice": 7.0}
+    async with ConversationStateService(kept_api.url, "", prefix=kept_api.prefix, retries=0) as service:
+        order = await service.create_order(session_id, {"items": [item]})
+        with pytest.raises(SyncRejected, match="validation failed"):
+            await service.create_order(session_id, {"items": [{"productId": "p1"}]})
+        await service.end_conversation(session_id)
+        assert not (await service.get_conversation(session_id)).is_active
+    assert [placed["orderId"] for placed in kept_api.orders(session_id)] == [order["orderId"]]
+
+
+async def test_what_is_not_given_comes_from_the_settings(kept_api: ConversationApiFake) -> None:
+    kept_api.seed(ANA, "bodega-sol")
+    settings = Settings(
+        _env_file=None,
+        cartaai_api_base_url=f" {kept_api.url}/ ",
+        cartaai_api_key=" key ",
+        conversation_api_prefix=f"{kept_api.prefix.strip('/')}/",
+    )
+    async with ConversationStateService.from_settings(settings) as service:
+        assert await service.lookup_tenant_by_phone(ANA) is not None

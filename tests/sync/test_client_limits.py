@@ -1,0 +1,119 @@
+"""The client of the conversation API: what is too large, the circuit, and what an operator sees."""
+
+import pytest
+from prometheus_client import REGISTRY
+
+from recado.errors import SyncRejected, WrongPrefix
+from recado.sync.circuit import THRESHOLD, Circuit
+from tests.builders import SetClock
+from tests.fakes.conversation_api import ConversationApiFake
+from tests.sync.calls import ANA, KEY, Api, attempts, failure, look_up
+
+
+async def test_a_context_that_is_too_large_is_trimmed() -> None:
+    with ConversationApiFake("observed", body_limit=5000) as fake:
+        session_id = fake.seed(ANA, "bodega-sol")
+        messages = [{"role": "user", "content": "x" * 3000} for _ in range(20)]
+        async with Api(fake.url, KEY, prefix=fake.prefix, retries=0) as api:
+            told = await api.sync_conversation_from_agent(
+                session_id, "order", context={"previousMessages": messages, "orderTotal": 3}
+            )
+        assert told.context["orderTotal"] == 3
+        assert len(told.messages) == 8
+        assert all(len(message["content"]) == 500 for message in told.messages)
+
+
+async def test_a_context_that_is_always_too_large_is_refused(kept_api: ConversationApiFake) -> None:
+    session_id = kept_api.seed(ANA, "bodega-sol")
+    kept_api.fail(too_large=True)
+    messages = [{"role": "user", "content": "x"}]
+    async with Api(kept_api.url, KEY, prefix=kept_api.prefix, retries=0) as api:
+        for context in ({"previousMessages": messages}, {"orderTotal": 1}, None):
+            error = await failure(api.sync_conversation_from_agent(session_id, "order", context=context))
+            assert isinstance(error, SyncRejected)
+            assert error.status == 413
+    bodies = [entry["body"].get("context", {}) for entry in kept_api.requests.entries()]
+    assert "previousMessages" in bodies[0]
+    assert bodies[-3] == {}
+
+
+async def test_a_value_that_the_api_refuses_does_not_lose_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
+    with ConversationApiFake("observed") as fake:
+        session_id = fake.seed(ANA, "bodega-sol")
+        async with Api(fake.url, KEY, prefix=fake.prefix, retries=0) as api:
+            told = await api.sync_conversation_from_agent(
+                session_id, "payment", context={"paymentMethod": "bitcoin", "orderTotal": 3}
+            )
+    assert (told.current_intent, told.context) == ("payment", {"orderTotal": 3})
+    assert "paymentMethod" in capsys.readouterr().out
+
+
+# The circuit
+
+
+async def test_failures_open_the_circuit_and_success_closes_it(
+    kept_api: ConversationApiFake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = SetClock()
+    circuit = Circuit(clock)
+    session_id = kept_api.seed(ANA, "bodega-sol")
+    kept_api.fail(status=503)
+    async with Api(kept_api.url, KEY, prefix=kept_api.prefix, retries=0, circuit=circuit) as api:
+        for _ in range(THRESHOLD + 2):
+            await failure(api.sync_conversation_from_agent(session_id, "idle"))
+        assert circuit.state == "open"
+        assert len(kept_api.requests.entries()) == THRESHOLD
+        assert (await failure(look_up(api))).reason == "circuit_open"
+        kept_api.clear_faults()
+        clock.forward(seconds=6)
+        await look_up(api)
+        assert circuit.state == "closed"
+    assert capsys.readouterr().out.count("conversation sync error") == 1
+
+
+async def test_refusals_do_not_open_the_circuit(kept_api: ConversationApiFake) -> None:
+    circuit = Circuit(SetClock())
+    async with Api(kept_api.url, KEY, prefix=kept_api.prefix, retries=0, circuit=circuit) as api:
+        for _ in range(THRESHOLD + 1):
+            await failure(api.get_conversation("nobody"))
+            await failure(api.add_message_from_agent("nobody", "tool", "x"))
+            await look_up(api)
+            if kept_api.behaviour == "observed":
+                await failure(api.create_conversation(ANA, "bodega-sol"))
+                await failure(api.update_intent("nobody", "idle", None))
+            else:
+                await failure(api.end_conversation("nobody"))
+    assert circuit.state == "closed"
+
+
+async def test_a_wrong_prefix_opens_the_circuit(kept_api: ConversationApiFake) -> None:
+    circuit = Circuit(SetClock())
+    async with Api(kept_api.url, KEY, prefix="/api/v9", retries=0, circuit=circuit) as api:
+        for _ in range(THRESHOLD):
+            error = await failure(look_up(api))
+            assert isinstance(error, WrongPrefix)
+            assert "CONVERSATION_API_PREFIX" in str(error)
+            assert "/api/v9/lookup/tenant/:phone" in str(error)
+    assert circuit.state == "open"
+
+
+# What an operator sees
+
+
+async def test_attempts_and_failures_are_counted(kept_api: ConversationApiFake) -> None:
+    def failures(operation: str, reason: str) -> float:
+        labels = {"operation": operation, "reason": reason}
+        return REGISTRY.get_sample_value("recado_sync_failures_total", labels) or 0.0
+
+    session_id = kept_api.seed(ANA, "bodega-sol")
+    kept_api.fail(status=503, times=1, operations=["sync"])
+    before = attempts("sync"), failures("sync", "http_5xx"), failures("get_conversation", "wrong_prefix")
+    async with Api(kept_api.url, KEY, prefix=kept_api.prefix, retries=0) as api:
+        await failure(api.sync_conversation_from_agent(session_id, "idle"))
+        await api.sync_conversation_from_agent(session_id, "idle")
+        await api.get_conversation(session_id)
+        await api.lookup_tenant_by_phone("+51999999990")
+    after = attempts("sync"), failures("sync", "http_5xx"), failures("get_conversation", "wrong_prefix")
+    assert [now - then for now, then in zip(after, before, strict=True)] == [2, 1, 0]
+    assert failures("lookup_tenant", "gone") == 0
+    assert (REGISTRY.get_sample_value("recado_sync_seconds_count", {"operation": "sync"}) or 0) >= 2
