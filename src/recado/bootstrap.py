@@ -246,7 +246,7 @@ def _make_routing(services: Services) -> Routing:
         async for attempt in stamina.retry_context(on=is_passing, attempts=2, timeout=None):
             with attempt:
                 tenant = await api.lookup_tenant_by_phone(phone)
-        return tenant.sub_domain if tenant else None
+        return (tenant.sub_domain or None) if tenant else None
 
     return Routing(
         services.database,

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recado.agent.reply_form import LONGEST_STEP, Said, read_reply
@@ -68,6 +68,7 @@ def test_a_plain_text_is_the_message(text: str) -> None:
         '{"name": "request_notification", "arguments": {"question": "¿Hielo?", "message_to_customer": "Pregunto."}}',
         '{"a":' * 5_000,
         "[" * 5_000 + "]" * 5_000,
+        "{ " * 5_000 + "}" * 5_000,
     ],
 )
 def test_what_has_no_message_is_said_to_nobody(text: str) -> None:
@@ -135,6 +136,7 @@ def is_json(text: str) -> bool:
         return False
 
 
+@settings(max_examples=300)
 @given(VALUES, st.sampled_from(["{}", "```json\n{}\n```", "Aquí: {}", "{} {}", "{}\n¿Algo más?"]), st.integers(0, 30))
 def test_no_json_is_ever_the_message(value: Any, around: str, cut: int) -> None:
     text = around.replace("{}", json.dumps(value, ensure_ascii=bool(cut % 2)))

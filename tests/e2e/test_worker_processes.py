@@ -16,10 +16,12 @@ from sqlalchemy import make_url
 
 from tests.conftest import POSTGRES_URL
 from tests.e2e.world import ALL_SHOPS, Phone, until
+from tests.fakes.conversation_api import ConversationApiFake
 from tests.support import RecadoServer
 
 REDIS_URL = os.environ.get("RECADO_TEST_REDIS_URL", "redis://127.0.0.1:6379") + "/9"
 CROWD = 15
+TALKS, EACH = 10, 3
 
 
 def connect() -> psycopg.Connection[tuple[object, ...]]:
@@ -80,15 +82,30 @@ def workers(server: RecadoServer, environment: dict[str, str], count: int) -> It
         assert codes == [0] * count, [log.read_text() for log in logs]
 
 
+@pytest.fixture
+def api() -> Iterator[ConversationApiFake]:
+    """The conversation API, as it loses writes to one conversation that come at the same time."""
+    with ConversationApiFake("observed") as api:
+        yield api
+
+
 @pytest.mark.parametrize("queue", ["postgresql", "redis"])
 def test_two_workers_share_the_work_without_doubles(
-    request: pytest.FixtureRequest, tmp_path: Path, schema: str, merchants_file: Path, queue: str
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    schema: str,
+    merchants_file: Path,
+    api: ConversationApiFake,
+    queue: str,
 ) -> None:
     url = make_url(POSTGRES_URL).update_query_dict({"options": f"-csearch_path={schema}"})
     plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
     settings = {
         "DATABASE_URL": url.render_as_string(hide_password=False),
         "QUEUE_URL": plain if queue == "postgresql" else request.getfixturevalue("empty_redis"),
+        "ENABLE_CONVERSATION_SYNC": "true",
+        "CARTAAI_API_BASE_URL": api.url,
+        "CONVERSATION_API_PREFIX": api.prefix,
     }
     server = RecadoServer(tmp_path, settings)
     server.prepare(merchants_file)
@@ -105,6 +122,7 @@ def test_two_workers_share_the_work_without_doubles(
             round_trip(server)
             crowd(server)
             assert_no_doubles(schema)
+            talks(server, api)
         finally:
             server.stop()
 
@@ -130,6 +148,35 @@ def crowd(server: RecadoServer) -> None:
     for person in people:
         person.hears("Sí, a todo Lima en 24 horas.", timeout=40)
     assert [len(person.heard()) for person in people] == [1] * CROWD
+
+
+def talks(server: RecadoServer, api: ConversationApiFake) -> None:
+    """Ten customers say one thing after the other, and the conversation API hears all of it in its order."""
+    shop = ALL_SHOPS[2]
+    people = [Phone(server, shop.customer(number), shop.simulator) for number in range(TALKS)]
+    sessions = {person.number: api.inbound(person.number, "bodega-2") for person in people}
+
+    def talk(person: Phone) -> list[tuple[str, str]]:
+        said = []
+        for count in range(1, EACH + 1):
+            person.says(f"¿Hacen envíos? {count}")
+            said += [("user", f"¿Hacen envíos? {count}"), ("bot", person.hears(count=count, timeout=40)["text"])]
+        return said
+
+    with ThreadPoolExecutor(TALKS) as pool:
+        whole = dict(zip(sessions, pool.map(talk, people), strict=True))
+    for phone, session in sessions.items():
+        until(lambda session=session, said=whole[phone]: history(api, session) == said, lambda: api.documents(), 40)
+    assert {session: api.posted(session) for session in sessions.values()} == {
+        sessions[phone]: said for phone, said in whole.items()
+    }
+    assert api.overlaps == 0
+
+
+def history(api: ConversationApiFake, session: str) -> list[tuple[str, str]]:
+    document = api.document(session) or {}
+    shown = document["context"].get("previousMessages", [])
+    return [(message["role"], message["content"]) for message in shown]
 
 
 def assert_no_doubles(schema: str) -> None:

@@ -7,6 +7,7 @@ import stamina
 
 from recado.db.engine import Database
 from recado.db.migrate import migrate
+from recado.settings import get_settings
 from recado.sync.client import ConversationStateService
 from tests.builders import make_shop
 from tests.fakes.conversation_api import ConversationApiFake
@@ -62,3 +63,20 @@ def at_once() -> Iterator[None]:
     """Nobody waits before a call is repeated."""
     with stamina.set_testing(True, attempts=10, cap=True):
         yield
+
+
+@pytest.fixture
+def configured_api(kept_api: ConversationApiFake, monkeypatch: pytest.MonkeyPatch) -> Iterator[ConversationApiFake]:
+    """As `kept_api`, and the settings name it."""
+    settings = {
+        "ENABLE_CONVERSATION_SYNC": "true",
+        "CARTAAI_API_BASE_URL": kept_api.url,
+        "CARTAAI_API_KEY": "key",
+        "CONVERSATION_API_PREFIX": kept_api.prefix,
+        "CONVERSATION_API_TIMEOUT": "5",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    yield kept_api
+    get_settings.cache_clear()

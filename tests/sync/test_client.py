@@ -8,6 +8,7 @@ from recado.errors import ConversationGone, SyncRejected, WrongPrefix
 from recado.settings import Settings
 from recado.sync.client import ConversationStateService
 from tests.fakes.conversation_api import ConversationApiFake
+from tests.sync.raw_server import DONE, raw_server
 
 ANA = "+51999999999"
 
@@ -137,15 +138,23 @@ async def test_a_message_is_recorded(kept_api: ConversationApiFake, service: Con
     assert kept_api.posted(session_id) == [("user", "¿Tienen pan? 🍞")]
 
 
-async def test_a_session_id_of_any_form_names_one_session(
-    kept_api: ConversationApiFake, service: ConversationStateService
-) -> None:
-    odd = "bot_51 99/9?é%2F#x"
-    kept_api.seed(ANA, "bodega-sol", session_id=odd)
-    for name in ("a/b", "../sync", "x?y=z"):
-        with pytest.raises((ConversationGone, WrongPrefix)):
-            await service.sync_conversation_from_agent(name, "idle")
-    assert kept_api.synced(odd) == []
+async def test_ids_and_numbers_are_encoded() -> None:
+    async with raw_server(*[DONE] * 3) as raw, ConversationStateService(raw.url, "", prefix="/p") as service:
+        await service.sync_conversation_from_agent("bot 5/../é?x#%2F", "idle")
+        await service.get_conversation_by_phone(ANA, "a b&c=d")
+        await service.get_conversation("s1", "bodega sol")
+    assert [line.split()[1] for _, line in raw.requests] == [
+        "/p/agent/conversations/bot%205%2F..%2F%C3%A9%3Fx%23%252F/sync",
+        "/p/lookup/conversation/%2B51999999999?botId=a+b%26c%3Dd",
+        "/p/conversations/s1?subDomain=bodega+sol",
+    ]
+
+
+async def test_one_connection_serves_one_call_after_another() -> None:
+    async with raw_server(*[DONE] * 20) as raw, ConversationStateService(raw.url, "", prefix="/p") as service:
+        for _ in range(20):
+            await service.lookup_tenant_by_phone(ANA)
+    assert raw.connections == 1
 
 
 @pytest.mark.parametrize("session_id", ["", ".", ".."])

@@ -1,13 +1,15 @@
 """The client of the conversation API: what is too large, the circuit, and what an operator sees."""
 
+import contextlib
+
 import pytest
 from prometheus_client import REGISTRY
 
-from recado.errors import SyncRejected, WrongPrefix
+from recado.errors import SyncError, SyncRejected, WrongPrefix
 from recado.sync.circuit import THRESHOLD, Circuit
 from tests.builders import SetClock
 from tests.fakes.conversation_api import ConversationApiFake
-from tests.sync.calls import ANA, KEY, Api, attempts, failure, look_up
+from tests.sync.calls import ANA, KEY, Api, Do, attempts, failure, look_up
 
 
 async def test_a_context_that_is_too_large_is_trimmed() -> None:
@@ -71,18 +73,25 @@ async def test_failures_open_the_circuit_and_success_closes_it(
     assert capsys.readouterr().out.count("conversation sync error") == 1
 
 
-async def test_refusals_do_not_open_the_circuit(kept_api: ConversationApiFake) -> None:
+REFUSED: list[Do] = [
+    lambda api: api.get_conversation("nobody"),
+    lambda api: api.add_message_from_agent("s1", "tool", "x"),
+    lambda api: api.sync_conversation_from_agent("nobody", "idle"),
+    lambda api: api.get_conversation_by_phone(ANA, "bot7"),
+    lambda api: api.create_conversation(ANA, ""),
+    lambda api: api.update_intent("nobody", "idle", None),
+    lambda api: api.create_order("nobody", {}),
+]
+
+
+@pytest.mark.parametrize("do", REFUSED)
+async def test_refusals_do_not_open_the_circuit(kept_api: ConversationApiFake, do: Do) -> None:
     circuit = Circuit(SetClock())
+    kept_api.seed("+51999999990", "bodega-sol", session_id="s1")
     async with Api(kept_api.url, KEY, prefix=kept_api.prefix, retries=0, circuit=circuit) as api:
         for _ in range(THRESHOLD + 1):
-            await failure(api.get_conversation("nobody"))
-            await failure(api.add_message_from_agent("nobody", "tool", "x"))
-            await look_up(api)
-            if kept_api.behaviour == "observed":
-                await failure(api.create_conversation(ANA, "bodega-sol"))
-                await failure(api.update_intent("nobody", "idle", None))
-            else:
-                await failure(api.end_conversation("nobody"))
+            with contextlib.suppress(SyncError):
+                assert await do(api) is None
     assert circuit.state == "closed"
 
 

@@ -102,9 +102,10 @@ async def test_a_message_is_told_once_although_its_answer_was_lost(kept_api: Con
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("reply", [CUT, answer("", status="503 No"), answer("", status="429 No"), answer("<p>")])
-async def test_an_order_is_not_made_twice(reply: bytes) -> None:
+@pytest.mark.parametrize("do", [order, lambda api: api.create_conversation(ANA, "bodega-sol")])
+async def test_what_would_be_made_twice_is_not_repeated(do: Do, reply: bytes) -> None:
     async with raw_server(reply, DONE) as raw, client(raw.url, retries=2) as api:
-        await failure(order(api))
+        await failure(do(api))
     assert len(raw.requests) == 1
 
 
@@ -159,7 +160,7 @@ async def test_connections_that_idled_too_long(do: Do) -> None:
     with ConversationApiFake("guide", keep_alive=0.1) as fake:
         fake.seed(ANA, "bodega-sol", session_id="s1")
         async with client(fake.url) as api:
-            for _ in range(3):
+            for _ in range(2):
                 await do(api)
                 await asyncio.sleep(0.25)  # the server cuts meanwhile
 

@@ -1,20 +1,16 @@
 """One number, many merchants: each message goes to the merchant whose customer, or whose staff, wrote it."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from sqlalchemy import event
 
 from recado.db.engine import Database
-from recado.db.models import Delivery
 from recado.errors import SyncRejected
+from recado.merchants.repository import accounts_at
 from recado.turns.routing import AGAIN_AFTER
-from tests.builders import ANA, BETO, ROSA, apply_specs, make_shop, merchant_spec
-from tests.conversations.post import Post
+from tests.builders import ANA, BETO, ROSA, apply_specs, make_shop
 from tests.turns.shared_desk import NUMBER, SharedDesk, shared_desk, sharing
-
-STAFF = [{"name": "Rosa", "phone": ROSA, "types": ["admin"]}]
 
 
 @pytest.fixture
@@ -148,13 +144,18 @@ async def test_while_the_api_is_away_the_last_merchant_has_them(desk: SharedDesk
 async def test_what_a_merchant_wrote_counts_as_speaking_and_another_number_does_not(
     database: Database, desk: SharedDesk
 ) -> None:
-    solo = await make_shop(database, "solo", "+15550200")
+    own = {"kind": "simulator", "address": "+15550200"}
+    await apply_specs(database, sharing("uno", channels=[*sharing("uno")["channels"], own]))
+    async with database.read() as session:
+        elsewhere = (await accounts_at(session, "simulator", "+15550200"))[0]
     desk.api.down = True
-    await desk.shops["uno"].hear("hola")
+    await desk.shops["dos"].hear("hola")
     talk = await desk.shops["tres"].open()
-    await desk.shops["dos"].open()
     await desk.shops["tres"].say(talk, "¿Qué tal su pedido?")
-    await solo.hear("otra cosa")
+    instructed = await desk.shops["dos"].open()
+    async with desk.shops["dos"].conversations() as service:
+        await service.instruct(instructed, "i1", "only the agent reads this", {})
+    await replace(desk.shops["uno"], account=elsewhere).hear("otra cosa, a su propio número")
     assert await desk.take(desk.message("bien")) == ["done"]
     assert await desk.heard("tres") == ["bien"]
 
@@ -199,98 +200,3 @@ async def test_without_lookups_the_last_merchant_then_the_default_then_nobody(de
     await desk.work()
     assert [await desk.heard(name) for name in ("uno", "dos", "tres")] == [[], ["hola", "a"], ["b"]]
     assert desk.api.asked == []
-
-
-class Nameless:
-    """A channel on which people hide their phone numbers."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-
-    def parse(self, payload: bytes) -> Any:
-        return replace(self._inner.parse(payload), channel_user_id="PE.1234567890", phone=None)
-
-
-async def test_who_hides_their_phone_goes_to_the_oldest_account_unasked(desk: SharedDesk) -> None:
-    desk.api.knows[ANA] = "tres"
-    desk.channels["simulator"] = Nameless(desk.channels["simulator"])
-    desk.routing = desk.new_routing(default="dos")
-    assert await desk.take(desk.message("hola")) == ["done"]
-    assert await desk.heard("uno") == ["hola"]
-    assert desk.api.asked == []
-
-
-async def test_staff_whom_the_api_does_not_know_reach_their_merchant(database: Database, desk: SharedDesk) -> None:
-    await apply_specs(database, sharing("dos", staff=STAFF), sharing("tres"))
-    desk.routing = desk.new_routing(default="uno")
-    assert await desk.take(desk.message("NOTIF_1: sí", ROSA)) == ["done"]
-    assert await desk.heard("dos") == ["NOTIF_1: sí"]
-
-
-async def test_staff_of_several_answer_whom_they_last_spoke_with(database: Database, desk: SharedDesk) -> None:
-    await apply_specs(database, sharing("dos", staff=STAFF), sharing("tres", staff=STAFF))
-    await desk.take(desk.message("hola", ROSA))
-    talk = await desk.shops["tres"].open(ROSA, "Rosa")
-    await desk.shops["tres"].say(talk, "NOTIF_1: ¿Hacen envíos?")
-    await desk.take(desk.message("sí", ROSA))
-    assert (await desk.heard("dos"), await desk.heard("tres")) == (["hola"], ["sí"])
-
-
-async def test_what_is_quoted_decides_before_anything_else(desk: SharedDesk) -> None:
-    """The merchant whose message it is must get the answer; the API may have flipped to another one meanwhile."""
-    desk.api.knows[ANA] = "uno"
-    shop = desk.shops["tres"]
-    talk = await shop.hear("hola")
-    await shop.say(talk, "¿Le llegó su pedido?")
-    await Post(shop).deliver(talk)
-    await desk.take(desk.message("sí", reply_to="p1"), desk.message("gracias", reply_to="nobody's"))
-    assert (await desk.heard("tres"), await desk.heard("uno")) == (["hola", "sí", "gracias"], [])
-    await desk.take(desk.message("otra cosa", reply_to="nobody's"))
-    assert await desk.heard("uno") == ["otra cosa"]
-
-
-async def test_a_status_moves_the_delivery_of_whichever_merchant(desk: SharedDesk) -> None:
-    sent = []
-    for shop in (desk.shops["uno"], desk.shops["tres"]):
-        talk = await shop.hear("hola")
-        await shop.say(talk, "buenas")
-        sent += await shop.deliveries(talk)
-    other = await make_shop(desk.database, "solo", "+15550200")
-    foreign = await other.hear("hola")
-    await other.say(foreign, "buenas")
-    sent += await other.deliveries(foreign)
-    states = await desk.take(*(desk.status(delivery.id) for delivery in sent), desk.status(999_999))
-    assert states == ["done"] * 4
-    merchants = [row.merchant_id for row in await desk.events()]
-    assert merchants == [desk.shops["uno"].merchant_id, desk.shops["tres"].merchant_id, None, None]
-    async with desk.database.read() as session:
-        now = [(await session.get_one(Delivery, delivery.id)).state for delivery in sent]
-    assert now == ["read", "read", "pending"], "what another number sent is not this one's"
-    assert desk.api.asked == []
-
-
-async def test_when_one_merchant_is_left_everything_is_theirs(database: Database, desk: SharedDesk) -> None:
-    assert await desk.take(desk.message("hola")) == ["unrouted"]
-    for name in ("uno", "tres"):
-        await apply_specs(database, merchant_spec(name, f"+1555020{len(name)}"))
-    desk.clock.forward(minutes=1)
-    assert await desk.take(desk.message("otra")) == ["done", "done"]
-    assert await desk.heard("dos") == ["hola", "otra"]
-    assert desk.api.asked == [ANA]
-
-
-async def test_a_merchant_that_goes_before_its_message_is_taken_in_does_not_get_it(
-    database: Database, desk: SharedDesk
-) -> None:
-    desk.api.knows[ANA] = "dos"
-    await desk.intake.accept([desk.message("hola")])
-    await desk.ingest.run()
-    await desk.routing.run(1)
-    assert [(row.state, row.merchant_id) for row in await desk.events()] == [
-        ("received", desk.shops["dos"].merchant_id)
-    ]
-    await apply_specs(database, merchant_spec("dos", "+15550200"))
-    desk.clock.forward(hours=1)
-    desk.api.knows[ANA] = "tres"
-    await desk.work()
-    assert (await desk.heard("dos"), await desk.heard("tres")) == ([], ["hola"])

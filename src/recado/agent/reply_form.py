@@ -15,6 +15,8 @@ from recado.intents import INTENTS, Intent
 from recado.text import clean_text, words
 
 LONGEST_STEP = 40
+DEEPEST = 20
+"""How often JSON may hold JSON as its text. No model means that; what is below says nothing."""
 
 
 class CustomerReply(BaseModel):
@@ -45,7 +47,7 @@ class Said:
 
 _DECODER = json.JSONDecoder(strict=False)
 _START = re.compile(r"""\{\s*["'}]|\[\s*["'\[{\]]""")
-_FENCED = re.compile(r"```\w*\s*(.*?)\s*```", re.DOTALL)
+_FENCE = re.compile(r"```\w*")
 _MESSAGES = ("message", "reply", "response", "answer", "text", "content")
 """What models that have not been told otherwise call the text of a reply, the likeliest first."""
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -53,13 +55,18 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 def read_reply(text: str) -> Said:
     """What the model said, in the form or not. An empty message: it said nothing that a person could read."""
-    text = text.strip()
-    fenced = _FENCED.fullmatch(text)
-    whole = _json(fenced[1] if fenced else text)
+    return _read(text, DEEPEST)
+
+
+def _read(text: str, left: int) -> Said:
+    text = text.strip() if left else ""
+    if fence := _FENCE.match(text):
+        text = text[fence.end() :].removesuffix("```").strip()
+    whole = _json(text)
     if isinstance(whole, dict | list | str) or text == "null":
-        return _from_json(whole)
+        return _from_json(whole, left - 1)
     cleaned = clean_text(text).strip()
-    return read_reply(cleaned) if cleaned != text else _from_mixed(text)
+    return _read(cleaned, left - 1) if cleaned != text else _from_mixed(text, left - 1)
 
 
 def _json(text: str) -> Any:
@@ -71,7 +78,7 @@ def _json(text: str) -> Any:
         return None
 
 
-def _from_mixed(text: str) -> Said:
+def _from_mixed(text: str, left: int) -> Said:
     """A text with JSON in it, or after it. What looks like JSON and cannot be read ends the text."""
     found: list[Any] = []
     around: list[str] = []
@@ -85,19 +92,20 @@ def _from_mixed(text: str) -> Said:
         else:
             found.append(value)
     around.append(text[place:])
-    said = _from_json(found, only_named=True)
-    if said.message or place == 0:
-        return said if said.message else Said(text)
-    return replace(said, message="".join(around).replace("```json", "").replace("```", "").strip())
+    if place == 0:
+        return Said(text)
+    said = _from_json(found, left, only_named=True)
+    # What is left once the JSON is gone may be JSON itself, such as the quotes that were around it.
+    return said if said.message else replace(said, message=_read(_FENCE.sub("", "".join(around)), left).message)
 
 
-def _from_json(value: Any, *, only_named: bool = False) -> Said:
+def _from_json(value: Any, left: int, *, only_named: bool = False) -> Said:
     """The message within JSON: under one of its names, or else the only text there is. It may be JSON once more."""
     objects, texts = _walk(value)
     named = (found[name] for name in _MESSAGES for found in objects if isinstance(found.get(name), str))
     only = texts[0] if len(texts) == 1 and not only_named else ""
     message = next((text for text in named if text.strip()), only)
-    inner = read_reply(message) if message else Said("")
+    inner = _read(message, left)
     intents = [intent for found in objects if (intent := _intent(found.get("intent")))]
     steps = [step for found in objects if (step := _step(found.get("step")))]
     return Said(inner.message, [*intents, inner.intent][0], [*steps, inner.step][0])

@@ -76,7 +76,7 @@ class ConversationService:
         )
         self._session.add(conversation)
         await self._session.flush()
-        await self._sync.opened(conversation.id, now)
+        await self._sync.opened([conversation.id], now)
         return contact, conversation
 
     async def receive(

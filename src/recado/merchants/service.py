@@ -226,7 +226,7 @@ async def _check_sharing(session: AsyncSession, channel: str, address: str) -> N
 
 
 async def _route_again(session: AsyncSession, channel: str, address: str) -> int:
-    """What came for this address and has no merchant waits again. How many events that is. `error`, once told, stays."""
+    """What came for this address and is nobody's waits again. How many events that is. `error`, once told, stays."""
     unrouted = update(InboxEvent).where(
         InboxEvent.channel == channel, InboxEvent.address == address, InboxEvent.state.in_(("unrouted", "routing"))
     )

@@ -42,7 +42,7 @@ class TenantLookup:
         asking = self._asking.get(phone)
         if asking is None:
             asking = self._asking[phone] = asyncio.create_task(self._find(phone))
-            asking.add_done_callback(lambda asked: self._ended(phone, asked))
+            asking.add_done_callback(lambda _asked: self._asking.pop(phone))
         # Shielded: the others that wait for the answer still want it when this one no longer does.
         return await asyncio.shield(asking)
 
@@ -53,8 +53,3 @@ class TenantLookup:
         else:
             self._known[phone] = found
         return found
-
-    def _ended(self, phone: str, asked: asyncio.Task[str | None]) -> None:
-        del self._asking[phone]
-        if not asked.cancelled():
-            asked.exception()  # nobody may wait for it any more, which is no accident that asyncio should report

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from recado.clock import Clock
 from recado.db.models import Contact, Conversation, Merchant, MerchantUser
 from recado.notifications.request_repository import RequestRepository, Staff
+from recado.sync.entries import SyncEntries
 from recado.text import fold
 
 log = structlog.get_logger(__name__)
@@ -43,6 +44,7 @@ class Recipients:
         self._requests = RequestRepository(session, merchant_id)
         self._merchant_id = merchant_id
         self._clock = clock
+        self._sync = SyncEntries(session, merchant_id)
 
     async def find(
         self, conversation_id: int, types: Sequence[str]
@@ -91,6 +93,7 @@ class Recipients:
                 if contact is not None and found is None
             ]
         )
+        await self._sync.opened([conversation.id for conversation in conversations], now)
         by_contact = {conversation.contact_id: conversation for conversation in conversations}
         return [
             (person, contact, found or (by_contact.get(contact.id) if contact else None))

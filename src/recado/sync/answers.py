@@ -38,9 +38,9 @@ def read_answer(response: httpx.Response, shown: str, clean: Clean) -> Any:
             f"the conversation API does not accept the key (HTTP {status}): check CARTAAI_API_KEY", "unauthorised"
         )
     if 300 <= status < 400:
-        target = _place(response.headers.get("location", ""))
+        target = _place(clean(response.headers.get("location", "")))
         raise SyncUnavailable(
-            f"the conversation API redirects to {clean(target)} (HTTP {status}): check CARTAAI_API_BASE_URL", "redirect"
+            f"the conversation API redirects to {target} (HTTP {status}): check CARTAAI_API_BASE_URL", "redirect"
         )
     if status == 429:
         wait = _retry_after(response.headers.get("retry-after", ""))
@@ -50,7 +50,7 @@ def read_answer(response: httpx.Response, shown: str, clean: Clean) -> Any:
         _no_envelope(response, shown)
     if status < 300 and str(envelope["type"]) != _FAILED:
         return envelope.get("data")
-    _refused(status, clean(_said(envelope)))
+    _refused(status, _said(envelope, clean))
 
 
 def _envelope(body: bytes) -> dict[str, Any] | None:
@@ -96,12 +96,12 @@ def _server_error(status: int, message: str) -> SyncUnavailable:
     return SyncUnavailable(text, "http_5xx", ambiguous=status != 503)
 
 
-def _said(envelope: dict[str, Any]) -> str:
+def _said(envelope: dict[str, Any], clean: Clean) -> str:
     said = [text for text in (envelope.get("message"), envelope.get("error")) if isinstance(text, str)]
-    return hide_people(" ".join(said))
+    return _without_people(clean(" ".join(said)))
 
 
-def hide_people(text: str) -> str:
+def _without_people(text: str) -> str:
     """`text` without what a customer wrote, without phone numbers, and of bounded length."""
     hidden = _VALUE.sub("…", text)
     return shorten(_PHONE.sub(lambda found: mask_phone(found[0]), hidden), LONGEST_MESSAGE)
@@ -115,7 +115,7 @@ def _place(location: str) -> str:
         url = httpx.URL(location)
     except httpx.InvalidURL:
         return "an address that is none"
-    return hide_people(f"{url.scheme}://{url.host}{url.path}" if url.host else url.path)
+    return _without_people(f"{url.scheme}://{url.host}{url.path}" if url.host else url.path)
 
 
 def _retry_after(value: str) -> float | None:

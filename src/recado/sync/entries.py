@@ -24,10 +24,10 @@ class SyncEntries:
         self._merchant_id = merchant_id
         self._on: bool = session.info.get(SYNCS, False)
 
-    async def opened(self, conversation_id: int, now: datetime) -> None:
-        """A conversation came into being."""
-        if self._on:
-            row = {
+    async def opened(self, conversation_ids: Sequence[int], now: datetime) -> None:
+        """Conversations came into being."""
+        rows = [
+            {
                 "conversation_id": conversation_id,
                 "merchant_id": self._merchant_id,
                 "active": True,
@@ -36,7 +36,10 @@ class SyncEntries:
                 "attempts": 0,
                 "uncertain": False,
             }
-            await self._session.execute(_OPEN, row)
+            for conversation_id in conversation_ids
+        ]
+        if self._on and rows:
+            await self._session.execute(_OPEN, rows)
 
     async def said(
         self, messages: Sequence[tuple[int, int]], states: Sequence[tuple[int, Progress]], now: datetime

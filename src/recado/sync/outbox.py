@@ -97,15 +97,19 @@ class SyncOutbox:
         """Tell everything that is due. What fails is tried again later; nothing is dropped."""
         end = time.monotonic() + RUN_SECONDS
         was_closed = self._circuit.state == "closed"
-        after = 0
+        after, unfinished = 0, False
         while time.monotonic() < end and not self._circuit.blocks():
-            claims = await self._claim(after)
-            if not claims and not after:
-                break
-            after = claims[-1].session.conversation_id if claims else 0  # once more round: some came meanwhile
-            told = await asyncio.gather(*(self._tell(claim) for claim in claims))
-            if told:
-                await self._settle(told)
+            limit = SESSIONS_AT_ONCE if self._circuit.state == "closed" else 1
+            claims = await self._claim(after, limit)
+            unfinished = unfinished or any(claim.backlog > len(claim.entries) for claim in claims)
+            if claims:
+                await self._settle(await asyncio.gather(*(self._tell(claim) for claim in claims)))
+            if len(claims) == limit:
+                after = claims[-1].session.conversation_id
+            elif unfinished:
+                after, unfinished = 0, False  # those that have more to tell than fits into one round
+            else:
+                break  # whatever comes from now on is nudged anew
         if was_closed and self._circuit.state != "closed":
             reason = "the conversation API does not answer; messages and states wait, `recado doctor` tells why"
             await self._report("conversation sync circuit open", reason)
@@ -138,9 +142,8 @@ class SyncOutbox:
                 return
             await asyncio.sleep(RESTORE_POLL_SECONDS)  # the outbox is at it
 
-    async def _claim(self, after: int) -> list[Claim]:
+    async def _claim(self, after: int, limit: int) -> list[Claim]:
         now = self._clock.now()
-        limit = SESSIONS_AT_ONCE if self._circuit.state == "closed" else 1
         async with self._database.transaction() as session:
             repository = self._repository(session)
             claims = await repository.claim_due(after, limit, ENTRIES_AT_ONCE, now, now + CLAIM)

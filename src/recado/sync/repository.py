@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, literal, or_, select, update
+from sqlalchemy import Boolean, and_, bindparam, exists, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from recado.db.base import UtcDateTime
 from recado.db.models import (
     PENDING_SYNC,
     Contact,
@@ -27,7 +28,8 @@ SETTLED = ("session_id", "active", "expires_at", "looked_up_at", "messages", "du
 class Claim:
     """A conversation that is ours to talk to the API about, and what it has to be told, in order.
 
-    `entries`: the oldest, each with its message where it is one. `backlog`: how many there are in all.
+    `uncertain`: the API may have been told more than is written here. `entries`: the oldest, each with its message
+    where it is one. `backlog`: how many there are in all.
     """
 
     session: SyncSession
@@ -35,6 +37,7 @@ class Claim:
     contact: Contact
     merchant: Merchant
     is_staff: bool
+    uncertain: bool
     entries: list[tuple[SyncEntry, Message | None]] = field(default_factory=list)
     backlog: int = 0
 
@@ -61,30 +64,14 @@ class SyncRepository:
 
     async def claim_due(self, after: int, limit: int, batch: int, now: datetime, until: datetime) -> list[Claim]:
         """Take the next conversations, by id after `after`, that have something to tell, with `batch` entries each."""
-        waiting = (
-            select(SyncEntry.conversation_id)
-            .where(PENDING_SYNC, SyncEntry.conversation_id > after)
-            .group_by(SyncEntry.conversation_id)
-            .subquery()
-        )
-        due = _claims().where(
-            SyncSession.conversation_id.in_(select(waiting.c.conversation_id)),
-            SyncSession.due_at <= now,
-            self._is_free(now),
-        )
-        return await self._claim(due.order_by(SyncSession.conversation_id).limit(limit), batch, until)
+        return await self._claim(_DUE, {"after": after, "most": limit, "now": now}, batch, until)
 
     async def claim_one(
         self, conversation_id: int, merchant_id: int, batch: int, now: datetime, until: datetime
     ) -> Claim | None:
         """Take one conversation that the API has not been asked about yet. None: somebody has it, or it is known."""
-        unknown = _claims().where(
-            SyncSession.conversation_id == conversation_id,
-            SyncSession.merchant_id == merchant_id,
-            SyncSession.looked_up_at.is_(None),
-            self._is_free(now),
-        )
-        found = await self._claim(unknown, batch, until)
+        which = {"the_conversation": conversation_id, "the_merchant": merchant_id, "now": now}
+        found = await self._claim(_UNKNOWN, which, batch, until)
         return found[0] if found else None
 
     async def is_unknown(self, conversation_id: int, merchant_id: int) -> bool:
@@ -98,14 +85,18 @@ class SyncRepository:
 
     async def settle(self, told: Sequence[Told], now: datetime) -> None:
         """Write down what came of claims, and let them go."""
-        if sent := [entry_id for one in told for entry_id in one.sent]:
-            await self._entries(sent, state="sent", sent_at=now)
-        if skipped := [entry_id for one in told for entry_id in one.skipped]:
-            await self._entries(skipped, state="skipped")
-        for entry_id, error in [refusal for one in told for refusal in one.refused]:
-            await self._entries([entry_id], state="refused", error=error)
-        rows = [_settled(one.claim.session, self._process_id) for one in told]
-        await (await self._session.connection()).execute(_SETTLE, rows)
+        changes = [
+            {"the_entry": id_, "state": "sent", "error": None, "sent_at": now} for one in told for id_ in one.sent
+        ]
+        for one in told:
+            changes += [{"the_entry": id_, "state": "skipped", "error": None, "sent_at": None} for id_ in one.skipped]
+            changes += [
+                {"the_entry": id_, "state": "refused", "error": why, "sent_at": None} for id_, why in one.refused
+            ]
+        connection = await self._session.connection()
+        if changes:
+            await connection.execute(_CHANGE_ENTRY, changes)
+        await connection.execute(_SETTLE, [_settled(one.claim.session, self._process_id) for one in told])
         for one in told:
             if one.conversation:
                 await self._keep(one.claim.conversation, one.conversation)
@@ -122,56 +113,29 @@ class SyncRepository:
         await self._session.execute(update(SyncEntry).where(waiting, SyncEntry.id < last).values(state="merged"))
         claim.entries = [pair for pair in claim.entries if pair[0].kind != "state" or pair[0].id >= last]
 
-    async def _claim(self, query: Any, batch: int, until: datetime) -> list[Claim]:
-        rows = (await self._session.execute(query.with_for_update(of=SyncSession, skip_locked=True))).all()
-        claims = {row[0].conversation_id: Claim(*row) for row in rows}
-        for claim in claims.values():
+    async def _claim(self, query: Any, values: dict[str, Any], batch: int, until: datetime) -> list[Claim]:
+        mine = {"the_process": self._process_id, "alone": self._alone}
+        claims: dict[int, Claim] = {}
+        for session, conversation, contact, merchant, is_staff in await self._session.execute(query, values | mine):
             # Whoever had it did not let it go: the API may know more than is written here.
-            claim.session.uncertain = claim.session.uncertain or claim.session.claimed_by is not None
-            claim.session.claimed_by, claim.session.claimed_until = self._process_id, until
+            uncertain = session.uncertain or session.claimed_by is not None
+            claims[conversation.id] = Claim(session, conversation, contact, merchant, is_staff, uncertain)
         if claims:
-            await self._load_entries(claims, batch)
-        await self._session.flush()
+            taken = {"these": list(claims), "the_process": self._process_id, "until": until}
+            await (await self._session.connection()).execute(_TAKE, taken)
+            for entry, message, backlog in await self._session.execute(
+                _ENTRIES, {"these": list(claims), "most": batch}
+            ):
+                claims[entry.conversation_id].entries.append((entry, message))
+                claims[entry.conversation_id].backlog = backlog
         return list(claims.values())
-
-    async def _load_entries(self, claims: dict[int, Claim], batch: int) -> None:
-        of_one = SyncEntry.conversation_id
-        numbered = (
-            select(
-                SyncEntry.id,
-                func.row_number().over(partition_by=of_one, order_by=SyncEntry.id).label("place"),
-                func.count().over(partition_by=of_one).label("backlog"),
-            )
-            .where(PENDING_SYNC, SyncEntry.conversation_id.in_(claims))
-            .subquery()
-        )
-        rows = await self._session.execute(
-            select(SyncEntry, Message, numbered.c.backlog)
-            .join(numbered, numbered.c.id == SyncEntry.id)
-            .outerjoin(Message, Message.id == SyncEntry.message_id)
-            .where(numbered.c.place <= batch)
-            .order_by(SyncEntry.id)
-        )
-        backlogs: dict[int, int] = {}
-        for entry, message, backlog in rows:
-            claims[entry.conversation_id].entries.append((entry, message))
-            backlogs[entry.conversation_id] = backlog
-        for conversation_id, backlog in backlogs.items():
-            claims[conversation_id].backlog = backlog
-
-    def _is_free(self, now: datetime) -> ColumnElement[bool]:
-        free = or_(SyncSession.claimed_by.is_(None), SyncSession.claimed_until <= now)
-        return or_(free, SyncSession.claimed_by != self._process_id) if self._alone else free
-
-    async def _entries(self, entry_ids: list[int], **values: Any) -> None:
-        await self._session.execute(update(SyncEntry).where(SyncEntry.id.in_(entry_ids)).values(**values))
 
     async def _keep(self, conversation: Conversation, values: dict[str, Any]) -> None:
         """What a turn has found out meanwhile is newer than what the API knew."""
         mine = update(Conversation).where(
             Conversation.id == conversation.id, Conversation.merchant_id == conversation.merchant_id
         )
-        if "api_context" in values:
+        if "api_context" in values and values["api_context"] != conversation.api_context:
             await self._session.execute(mine.values(api_context=values["api_context"]))
         if "intent" in values:
             told = {"intent": values["intent"], "step": values["step"]}
@@ -181,6 +145,69 @@ class SyncRepository:
             await self._session.execute(mine.where(unsaid).values(summary=values["summary"]))
 
 
+def _claims() -> Any:
+    is_staff = exists().where(
+        MerchantUser.merchant_id == Contact.merchant_id, MerchantUser.phone == Contact.phone, MerchantUser.active
+    )
+    is_free = or_(
+        SyncSession.claimed_by.is_(None),
+        SyncSession.claimed_until <= bindparam("now", type_=UtcDateTime),
+        and_(bindparam("alone", type_=Boolean), SyncSession.claimed_by != bindparam("the_process")),
+    )
+    return (
+        select(SyncSession, Conversation, Contact, Merchant, is_staff)
+        .join(Conversation, Conversation.id == SyncSession.conversation_id)
+        .join(Contact, Contact.id == Conversation.contact_id)
+        .join(Merchant, Merchant.id == SyncSession.merchant_id)
+        .where(is_free)
+        .with_for_update(of=SyncSession, skip_locked=True)
+    )
+
+
+# Built once: to build one takes as long as to run it, and they run for each turn.
+
+_DUE = (
+    _claims()
+    .where(
+        SyncSession.conversation_id.in_(
+            select(SyncEntry.conversation_id)
+            .where(PENDING_SYNC, SyncEntry.conversation_id > bindparam("after"))
+            .group_by(SyncEntry.conversation_id)
+        ),
+        SyncSession.due_at <= bindparam("now", type_=UtcDateTime),
+    )
+    .order_by(SyncSession.conversation_id)
+    .limit(bindparam("most"))
+)
+
+_UNKNOWN = _claims().where(
+    SyncSession.conversation_id == bindparam("the_conversation"),
+    SyncSession.merchant_id == bindparam("the_merchant"),
+    SyncSession.looked_up_at.is_(None),
+)
+
+_NUMBERED = (
+    select(
+        SyncEntry.id,
+        func.row_number().over(partition_by=SyncEntry.conversation_id, order_by=SyncEntry.id).label("place"),
+        func.count().over(partition_by=SyncEntry.conversation_id).label("backlog"),
+    )
+    .where(PENDING_SYNC, SyncEntry.conversation_id.in_(bindparam("these", expanding=True)))
+    .subquery()
+)
+_ENTRIES = (
+    select(SyncEntry, Message, _NUMBERED.c.backlog)
+    .join(_NUMBERED, _NUMBERED.c.id == SyncEntry.id)
+    .outerjoin(Message, Message.id == SyncEntry.message_id)
+    .where(_NUMBERED.c.place <= bindparam("most"))
+    .order_by(SyncEntry.id)
+)
+
+_TAKE = (
+    update(SyncSession.__table__)  # type: ignore[arg-type]
+    .where(SyncSession.conversation_id.in_(bindparam("these", expanding=True)))
+    .values(claimed_by=bindparam("the_process"), claimed_until=bindparam("until", type_=UtcDateTime))
+)
 _SETTLE = (
     update(SyncSession.__table__)  # type: ignore[arg-type]
     .where(
@@ -190,23 +217,20 @@ _SETTLE = (
     )
     .values({name: bindparam(name) for name in SETTLED} | {"claimed_by": None, "claimed_until": None})
 )
+_CHANGE_ENTRY = (
+    update(SyncEntry.__table__)  # type: ignore[arg-type]
+    .where(SyncEntry.id == bindparam("the_entry"))
+    .values({name: bindparam(name) for name in ("state", "error", "sent_at")})
+)
+
+
+def _entry(entry_id: int, state: str, *, error: str | None = None, sent_at: datetime | None = None) -> dict[str, Any]:
+    return {"the_entry": entry_id, "state": state, "error": error, "sent_at": sent_at}
 
 
 def _settled(session: SyncSession, process_id: str) -> dict[str, Any]:
     place = {"the_conversation": session.conversation_id, "the_merchant": session.merchant_id}
     return {**place, "the_process": process_id, **{name: getattr(session, name) for name in SETTLED}}
-
-
-def _claims() -> Any:
-    is_staff = exists().where(
-        MerchantUser.merchant_id == Contact.merchant_id, MerchantUser.phone == Contact.phone, MerchantUser.active
-    )
-    return (
-        select(SyncSession, Conversation, Contact, Merchant, is_staff)
-        .join(Conversation, Conversation.id == SyncSession.conversation_id)
-        .join(Contact, Contact.id == Conversation.contact_id)
-        .join(Merchant, Merchant.id == SyncSession.merchant_id)
-    )
 
 
 async def open_missing(session: AsyncSession, now: datetime) -> None:

@@ -37,6 +37,7 @@ class Telling:
     async def run(self, *, only_link: bool) -> None:
         """Raises SyncUnavailable; what was told until then stands in `told`."""
         session, now = self._session, self._clock.now()
+        session.uncertain = self._claim.uncertain
         if self._claim.is_staff or self._claim.contact.phone is None:
             # Staff talk to the shop, not with it; and the API knows people by their phone numbers alone.
             self._told.skipped += [entry.id for entry, _ in self._claim.entries if not only_link]

@@ -188,10 +188,10 @@ class Routing:
                 else:
                     event.state, event.error = "unrouted", found.reason
                     event.due_at = again if again <= event.received_at + GIVEN_UP_AFTER else None
-        person = mask_phone(sender.channel_user_id)
         if found.merchant_id is not None:
+            person = mask_phone(sender.channel_user_id)
             log.info("message routed", person=person, merchant_id=found.merchant_id, by=found.reason)
             await self._nudges.ingest()
         elif new:
-            context = {"event_id": new[0], "events": len(new), "channel": sender.channel, "person": person}
+            context = {"event_id": new[0], "events": len(new), "channel": sender.channel}
             await self._alerts.send("inbox event unrouted", found.reason, **context)

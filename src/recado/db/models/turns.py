@@ -37,10 +37,10 @@ class InboxEvent(Base):
         Index(
             "ix_inbox_events_routing",
             "channel_user_id",
-            "due_at",
             postgresql_where=ROUTING_EVENT,
             sqlite_where=ROUTING_EVENT,
         ),
+        Index("ix_inbox_events_due_at", "due_at", postgresql_where=ROUTING_EVENT, sqlite_where=ROUTING_EVENT),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
