@@ -7,72 +7,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import StartWorld
-from tests.e2e.world import ALL_SHOPS, Shop, World, answer, ask, query, says, tool, until, when
+from tests.e2e.kept import KEY, PLATFORM_KEY, Kept, settings
+from tests.e2e.world import ALL_SHOPS, answer, ask, query, says, tool, until, when
 from tests.fakes.conversation_api import ConversationApiFake
-
-KEY = "key-of-the-conversation-api-9f27"
-PLATFORM_KEY = "the-platforms-own-key-of-32-characters"
-Said = tuple[str, str]
-
-
-def settings(api: ConversationApiFake, **changes: str) -> dict[str, str]:
-    """What an operator sets to have this API kept in step."""
-    return {
-        "ENABLE_CONVERSATION_SYNC": "true",
-        "CARTAAI_API_BASE_URL": api.url,
-        "CARTAAI_API_KEY": KEY,
-        "CONVERSATION_API_PREFIX": api.prefix,
-        "API_KEY": PLATFORM_KEY,
-        **changes,
-    }
-
-
-class Kept:
-    """A server, its providers, and the conversation API that it keeps in step."""
-
-    def __init__(self, world: World, api: ConversationApiFake) -> None:
-        self.world, self.api = world, api
-
-    def known(self, shop: Shop, phone: str) -> None:
-        """The person's conversation is there, where only the API's own webhook makes conversations."""
-        if self.api.behaviour == "observed":
-            self.api.inbound(phone, f"bodega-{shop.number}")
-
-    def document(self, phone: str) -> dict[str, Any]:
-        """The API's only conversation of this person; empty: it has none."""
-        found = [document for document in self.api.documents() if document["userPhone"] == phone]
-        assert len(found) <= 1
-        return found[0] if found else {}
-
-    def history(self, phone: str) -> list[Said]:
-        """What the API shows of what was said."""
-        shown = self.document(phone).get("context", {}).get("previousMessages", [])
-        return [(message["role"], message["content"]) for message in shown]
-
-    def posted(self, phone: str) -> list[Said]:
-        return self.api.posted(self.document(phone)["sessionId"])
-
-    def states(self, phone: str) -> list[tuple[str, str | None]]:
-        """(intent, step) of every state that the API was told, without repetitions in a row."""
-        told = [(body["intent"], body.get("step")) for body in self.api.synced(self.document(phone)["sessionId"])]
-        return [state for place, state in enumerate(told) if told[place - 1 : place] != [state]]
-
-    def waiting(self) -> int:
-        return int(query(self.world.server, "SELECT count(*) FROM sync_entries WHERE state = 'pending'")[0][0])
-
-    def in_step(self, timeout: float = 20.0) -> None:
-        """Wait until nothing is under way and nothing waits to be told."""
-        self.world.quiet()
-        until(lambda: self.waiting() == 0, lambda: f"{self.waiting()} entries wait\n{self.world.log_tail()}", timeout)
-
-    def conversation_of(self, phone: str) -> int:
-        sql = "SELECT c.id FROM conversations c JOIN contacts p ON p.id = c.contact_id WHERE p.phone = ?"
-        return int(query(self.world.server, sql, phone)[0]["id"])
-
-    def readiness(self) -> str:
-        body = self.world.client.get(f"{self.world.server.url}/readyz").raise_for_status().json()
-        assert body["status"] == "ready"
-        return str(body["parts"]["conversation_sync"])
 
 
 @pytest.fixture(scope="module", params=["guide", "observed"])
@@ -80,14 +17,6 @@ def kept(request: pytest.FixtureRequest, start_world: StartWorld) -> Iterator[Ke
     """A server in step with an API of each behaviour; each test has a shop of its own."""
     with ConversationApiFake(request.param, api_key=KEY) as api:
         yield Kept(start_world(settings(api)), api)
-
-
-def assert_no_staff(kept: Kept, *shops: Shop) -> None:
-    """Nobody of the staff has a conversation there, or was so much as asked about."""
-    staff = {phone for shop in shops for phone in (shop.rosa, shop.luis)}
-    assert {document["userPhone"] for document in kept.api.documents()}.isdisjoint(staff)
-    paths = " ".join(entry["path"] for entry in kept.api.requests.entries())
-    assert not [phone for phone in staff if phone in paths]
 
 
 def test_a_question_and_its_answer_arrive_in_order(kept: Kept) -> None:
@@ -126,7 +55,7 @@ def test_a_question_and_its_answer_arrive_in_order(kept: Kept) -> None:
     assert document["context"]["lastUserMessage"] == question
     assert document["context"]["customerName"] == "Ana"
     assert {"agentVersion", "language", "platform"} <= set(document["metadata"])
-    assert_no_staff(kept, shop)
+    kept.assert_no_staff(shop)
     assert kept.api.overlaps == 0
     assert {entry["authorization"] for entry in kept.api.requests.entries()} == {"right"}
 
@@ -167,7 +96,7 @@ def test_support_is_its_own_intent(kept: Kept) -> None:
     assert kept.states(ana) == [("support", "waiting_for_team"), ("support", "answered")]
     assert [role for role, _ in kept.history(ana)] == ["user", "bot", "bot"]
     assert "never for customers" not in str(kept.document(ana))
-    assert_no_staff(kept, shop)
+    kept.assert_no_staff(shop)
 
 
 def test_who_is_new_here_goes_on_where_the_api_says(kept: Kept) -> None:
@@ -285,9 +214,12 @@ def test_a_wrong_setting_keeps_nobody_waiting_and_is_named(
     assert [line for line in log.splitlines() if "conversation sync error" in line and remedies[1] in line]
     assert kept.waiting() > 0
     kept.api.start()
-    world.later(minutes=2)
+    world.later(minutes=2)  # nobody has to wait for the pause to end
+    world.inbound(shop, ana, "gracias")  # nor for the sweep
+    world.gets(ana, 2)
     kept.in_step()
-    assert kept.history(ana) == [("user", "hola"), ("bot", "echo: hola")]
+    whole = [("user", "hola"), ("bot", "echo: hola"), ("user", "gracias"), ("bot", "echo: gracias")]
+    assert kept.history(ana) == kept.posted(ana) == whole
     shown = log + kept.readiness() + world.client.get(f"{world.server.url}/metrics").text
     assert KEY not in shown
     assert ana not in shown

@@ -156,20 +156,17 @@ def talks(server: RecadoServer, api: ConversationApiFake) -> None:
     people = [Phone(server, shop.customer(number), shop.simulator) for number in range(TALKS)]
     sessions = {person.number: api.inbound(person.number, "bodega-2") for person in people}
 
-    def talk(person: Phone) -> list[tuple[str, str]]:
-        said = []
-        for count in range(1, EACH + 1):
-            person.says(f"¿Hacen envíos? {count}")
-            said += [("user", f"¿Hacen envíos? {count}"), ("bot", person.hears(count=count, timeout=40)["text"])]
-        return said
-
-    with ThreadPoolExecutor(TALKS) as pool:
-        whole = dict(zip(sessions, pool.map(talk, people), strict=True))
-    for phone, session in sessions.items():
-        until(lambda session=session, said=whole[phone]: history(api, session) == said, lambda: api.documents(), 40)
-    assert {session: api.posted(session) for session in sessions.values()} == {
-        sessions[phone]: said for phone, said in whole.items()
-    }
+    whole: dict[str, list[tuple[str, str]]] = {session: [] for session in sessions.values()}
+    for count in range(1, EACH + 1):
+        question = f"¿Hacen envíos? {count}"
+        with ThreadPoolExecutor(TALKS) as pool:
+            list(pool.map(lambda person, question=question: person.says(question), people))
+        for person in people:
+            heard = person.hears(count=count, timeout=40)["text"]
+            whole[sessions[person.number]] += [("user", question), ("bot", heard)]
+    for session, said in whole.items():
+        until(lambda session=session, said=said: history(api, session) == said, api.documents, 40)
+    assert {session: api.posted(session) for session in whole} == whole
     assert api.overlaps == 0
 
 

@@ -1,13 +1,15 @@
-"""Conversations, their messages and how far these came, over the REST API."""
+"""Conversations, where people stand, their messages and how far these came, over the REST API."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
-from recado.db.models import Delivery
+from recado.db.engine import Database
+from recado.db.migrate import migrate
+from recado.db.models import Conversation, Delivery, SyncEntry
 from tests.builders import ANA, BETO, TEMPLATE, SetClock
-from tests.http.counter import CONVERSATIONS, Counter
+from tests.http.counter import CONVERSATIONS, Counter, open_counter
 
 
 async def move(counter: Counter, message_id: int, *states: str) -> None:
@@ -121,3 +123,55 @@ async def test_another_merchants_conversation_does_not_exist(counter: Counter) -
     empty = await counter.mine.open()
     page = await counter.ok("GET", f"{CONVERSATIONS}/{empty}/messages")
     assert (page["items"], page["total"], page["next_before"]) == ([], 0, None)
+
+
+async def test_a_conversation_shows_where_its_person_stands(counter: Counter) -> None:
+    ana = await counter.mine.hear("hola")
+    found = await counter.ok("GET", f"{CONVERSATIONS}/{ana}")
+    assert (found["intent"], found["step"]) == (None, None)
+    async with counter.services.database.transaction() as session:
+        stands = {"intent": "order", "step": "choosing", "api_context": {"deliveryAddress": "of nobody's concern"}}
+        await session.execute(update(Conversation).where(Conversation.id == ana).values(**stands))
+    found = await counter.ok("GET", f"{CONVERSATIONS}/{ana}")
+    assert (found["intent"], found["step"]) == ("order", "choosing")
+    assert (await counter.ok("GET", CONVERSATIONS))["items"] == [found]
+    assert "deliveryAddress" not in str(found)
+
+
+async def orders(counter: Counter) -> list[tuple[int, int, Any]]:
+    """Every order that waits to be linked: whose, where, and what of it."""
+    query = select(SyncEntry).where(SyncEntry.kind == "order").order_by(SyncEntry.id)
+    async with counter.services.database.read() as session:
+        return [(row.merchant_id, row.conversation_id, row.payload) for row in await session.scalars(query)]
+
+
+async def test_an_order_is_written_down_to_be_linked(empty_database_url: str) -> None:
+    database = Database(empty_database_url, syncs=True)
+    await migrate(database)
+    async with open_counter(database, enable_conversation_sync=True) as counter:
+        ana = await counter.mine.hear("hola")
+        path = f"{CONVERSATIONS}/{ana}/orders"
+        longest = "x" * 200
+        for order_id in ("66f2a1c0", "  66f2a1c0 ", longest):
+            linked = await counter.ok("POST", path, 202, json={"order_id": order_id})
+            assert linked == {"order_id": order_id.strip()}
+        expected = [(counter.mine.merchant_id, ana, {"order_id": name}) for name in ("66f2a1c0", "66f2a1c0", longest)]
+        assert await orders(counter) == expected
+        wrong: list[Any] = [{}, {"order_id": ""}, {"order_id": " "}, {"order_id": "x" * 201}, {"order_id": 7}, []]
+        wrong += [{"order_id": None}, {"order_id": "a\x00b"}, {"order_id": "1", "status": "paid"}]
+        for body in wrong:
+            await counter.refused(422, "POST", path, json=body)
+        theirs = await counter.theirs.hear("hola")
+        for nobodys in (theirs, 2**31 - 1):
+            await counter.refused(404, "POST", f"{CONVERSATIONS}/{nobodys}/orders", json={"order_id": "1"})
+        await counter.refused(401, "POST", path, key=None, json={"order_id": "1"})
+        assert await orders(counter) == expected
+    await database.close()
+
+
+async def test_without_the_sync_an_order_is_refused_with_the_remedy(counter: Counter) -> None:
+    ana = await counter.mine.hear("hola")
+    path = f"{CONVERSATIONS}/{ana}/orders"
+    problem = await counter.refused(409, "POST", path, "ENABLE_CONVERSATION_SYNC=true", json={"order_id": "1"})
+    assert problem["title"] == "Conversation sync disabled"
+    assert await orders(counter) == []

@@ -72,6 +72,15 @@ async def test_a_conversation_is_found_by_phone_and_bot(
         assert found.expires_at.tzinfo is not None
 
 
+async def test_a_bot_that_the_server_cannot_know_does_not_hide_the_conversation(
+    kept_api: ConversationApiFake, service: ConversationStateService
+) -> None:
+    session_id = kept_api.seed(ANA, "bodega-sol", bot_id="bot123" if kept_api.behaviour == "guide" else None)
+    found = await service.get_conversation_by_phone(ANA, "bot123")
+    assert found is not None
+    assert found.session_id == session_id
+
+
 async def test_a_state_is_written_and_read(kept_api: ConversationApiFake, service: ConversationStateService) -> None:
     session_id = kept_api.seed(ANA, "bodega-sol", context={"retryCount": 1})
 
@@ -208,9 +217,8 @@ async def test_the_older_routes(guide: tuple[ConversationApiFake, ConversationSt
     assert {entry["authorization"] for entry in api.requests.entries()} <= {"right"}
 
 
+@pytest.mark.parametrize("_kept_api", ["observed"], indirect=True)
 async def test_older_routes_that_are_missing_are_named(kept_api: ConversationApiFake) -> None:
-    if kept_api.behaviour == "guide":
-        pytest.skip("it has them")
     session_id = kept_api.seed(ANA, "bodega-sol")
     async with ConversationStateService(kept_api.url, "", prefix=kept_api.prefix, retries=0) as service:
         for call in (
@@ -223,9 +231,8 @@ async def test_older_routes_that_are_missing_are_named(kept_api: ConversationApi
                 await call
 
 
+@pytest.mark.parametrize("_kept_api", ["observed"], indirect=True)
 async def test_orders_and_the_end(kept_api: ConversationApiFake) -> None:
-    if kept_api.behaviour == "guide":
-        pytest.skip("the guide has neither")
     session_id = kept_api.seed(ANA, "bodega-sol")
     item = {"productId": "p1", "quantity": 2, "unitPrice": 3.5, "totalPrice": 7.0}
     async with ConversationStateService(kept_api.url, "", prefix=kept_api.prefix, retries=0) as service:

@@ -127,7 +127,15 @@ async def test_a_500_that_hides_the_key_and_the_person() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("7", 7.0), ("soon", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("-1", None)]
+    ("value", "seconds"),
+    [
+        ("7", 7.0),
+        ("soon", None),
+        ("9" * 400, 3600.0),
+        ("Wed, 21 Oct 9999 07:28:00 GMT", 3600.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("-1", None),
+    ],
 )
 async def test_how_long_to_wait_is_told(value: str, seconds: float | None) -> None:
     reply = answer("", status="429 Too Many Requests", more=f"Retry-After: {value}\r\n")
@@ -146,6 +154,15 @@ async def test_success_with_strange_data(data: str) -> None:
         found = await look_up(api)
         assert found is None or found.session_id is None
         assert isinstance(await order(api), dict)
+
+
+async def test_texts_that_no_database_takes_are_mended() -> None:
+    reply = answer(r'{"type": "1", "data": {"sessionId": "s\u00001", "context": {"a": ["\ud83d\ude00", "\ud83d"]}}}')
+    bytewise = answer('{"type": "1", "data": {"sessionId": "s=="}}').replace(b"s==", b"\xed\xa0\xbd")
+    async with raw_server(reply, bytewise) as raw, client(raw.url) as api:
+        found = await api.get_conversation("s1")
+        assert (await api.get_conversation("s1")).session_id == "?"
+    assert (found.session_id, found.context) == ("s1", {"a": ["😀", "?"]})
 
 
 @pytest.mark.parametrize(

@@ -64,12 +64,14 @@ async def test_failures_open_the_circuit_and_success_closes_it(
         for _ in range(THRESHOLD + 2):
             await failure(api.sync_conversation_from_agent(session_id, "idle"))
         assert circuit.state == "open"
+        assert REGISTRY.get_sample_value("recado_sync_circuit_open") == 1
         assert len(kept_api.requests.entries()) == THRESHOLD
         assert (await failure(look_up(api))).reason == "circuit_open"
         kept_api.clear_faults()
         clock.forward(seconds=6)
         await look_up(api)
         assert circuit.state == "closed"
+        assert REGISTRY.get_sample_value("recado_sync_circuit_open") == 0
     assert capsys.readouterr().out.count("conversation sync error") == 1
 
 

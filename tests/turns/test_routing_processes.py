@@ -1,21 +1,23 @@
 """Routing by many processes at once, with an API that is slow for some, and over HTTP: in order, each message once."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
-from recado.bootstrap import connect, make_services, open_worker
+from recado.bootstrap import Services, connect, make_services, open_worker
 from recado.db.engine import Database
 from recado.db.models import ChannelAccount, InboxEvent
 from recado.settings import Settings
 from recado.turns.ingest import Ingest
 from recado.turns.intake import Intake
+from recado.turns.repository import Sender, routing_events, senders_to_route
 from recado.turns.routing import Routing
 from tests.builders import ANA, BETO, together
 from tests.fakes.conversation_api import ConversationApiFake
-from tests.turns.shared_desk import SharedDesk, shared_desk
+from tests.turns.shared_desk import NUMBER, SharedDesk, shared_desk
 
 NAMES = ("uno", "dos", "tres")
 PEOPLE = [f"+5191111110{number}" for number in range(10)]
@@ -74,7 +76,7 @@ class Process:
 
     async def once(self) -> None:
         """One look of a worker."""
-        await asyncio.gather(self.ingest.run(), *(self.routing.run(event) for event in await self._desk.found()))
+        await asyncio.gather(self.ingest.run(), *(self.routing.run(found) for found in await self._desk.found()))
 
 
 async def test_processes_that_route_the_same_person_at_once(desk: SharedDesk) -> None:
@@ -86,7 +88,7 @@ async def test_processes_that_route_the_same_person_at_once(desk: SharedDesk) ->
     for _ in range(3):
         await desk.intake.accept([desk.message(f"n{number}") for number in range(5)])
         await desk.ingest.run()
-        assert await together(*(process.run(event) for event in (1, 3) for process in told)) == [None] * 4
+        assert await together(*(process.run(found) for found in (1, 3) for process in told)) == [None] * 4
     await desk.ingest.run()
     heard = await desk.heard("dos") + await desk.heard("tres")
     assert sorted(heard) == sorted(f"n{number}" for number in range(5) for _ in range(3))
@@ -155,30 +157,43 @@ async def test_the_sweep_finds_each_person_once(desk: SharedDesk) -> None:
     assert await desk.found() == [2], "who is nobody's waits for a minute"
 
 
-class Running:
-    """A worker as `recado worker` has it, on a desk's database, with the demo model."""
+async def test_the_sweep_reads_what_waits_and_not_the_whole_inbox(desk: SharedDesk) -> None:
+    queries: list[tuple[str, Any]] = []
+    engine = desk.database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", lambda *given: queries.append((given[2], given[3])))
+    async with desk.database.read() as session:
+        await senders_to_route(session, desk.clock.now(), 10)
+        await routing_events(session, Sender("simulator", NUMBER, ANA))
+        asked = [(query, values) for query, values in queries if query.startswith("SELECT")]
+        connection = await session.connection()
+        if not desk.database.is_sqlite:
+            await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        explain = "EXPLAIN QUERY PLAN " if desk.database.is_sqlite else "EXPLAIN "
+        plans = [str((await connection.exec_driver_sql(explain + query, values)).all()) for query, values in asked]
+    assert ["ix_inbox_events_due_at" in plans[0], "ix_inbox_events_routing" in plans[1]] == [True, True], plans
 
-    def __init__(self, database: Database, api: ConversationApiFake, folder: Any, **settings: Any) -> None:
-        given = {
-            "database_url": database.url.render_as_string(hide_password=False),
-            "checkpoint_url": f"sqlite:///{folder}/checkpoints.db",
-            "cartaai_api_base_url": api.url,
-            "conversation_api_prefix": api.prefix,
-            "use_cartaai_api": True,
-            "conversation_api_timeout": 2.0,
-            "turn_quiet_seconds": 0.0,
-        }
-        self.services = make_services(Settings(_env_file=None, **{**given, **settings}))
+
+def worker_services(database: Database, api: ConversationApiFake, folder: Path, **settings: Any) -> Services:
+    """As `recado worker` has them, on this database, with the demo model."""
+    given = {
+        "database_url": database.url.render_as_string(hide_password=False),
+        "checkpoint_url": f"sqlite:///{folder}/checkpoints.db",
+        "cartaai_api_base_url": api.url,
+        "conversation_api_prefix": api.prefix,
+        "use_cartaai_api": True,
+        "turn_quiet_seconds": 0.0,
+    }
+    return make_services(Settings(_env_file=None, **{**given, **settings}))
 
 
-async def test_over_http_with_a_worker(database: Database, tmp_path: Any) -> None:
-    desk = await shared_desk(database, *NAMES)
+async def test_over_http_with_a_worker(database: Database, tmp_path: Path) -> None:
+    """The API has a hiccup, which must send nobody to the default merchant."""
+    desk = await shared_desk(database, *NAMES, "default")
     with ConversationApiFake("observed") as api:
         for person in PEOPLE:
             api.seed(person, of(person))
         api.fail(operations=["lookup_tenant"], times=1, status=503)
-        running = Running(database, api, tmp_path)
-        services = running.services
+        services = worker_services(database, api, tmp_path, cartaai_subdomain="default")
         intake = Intake(database, services.clock, services.nudges)
         async with connect(services), open_worker(services) as worker:
             working = asyncio.create_task(worker.start())

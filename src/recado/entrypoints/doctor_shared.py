@@ -32,6 +32,4 @@ def _shared(settings: Settings, part: str, owners: Sequence[str]) -> Finding:
     if default in owners:
         return Finding(part, True, f"{text}; the default merchant is {default}")
     lacking = f"CARTAAI_SUBDOMAIN={default} has no account here" if default else "set CARTAAI_SUBDOMAIN"
-    return Finding(
-        part, asks, f"{text}; without a default merchant ({lacking}) messages of unknown people wait unrouted"
-    )
+    return Finding(part, asks, f"{text}; no default merchant ({lacking}): messages of unknown people wait")

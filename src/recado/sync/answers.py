@@ -17,9 +17,12 @@ from recado.errors import ConversationGone, SyncRejected, SyncUnavailable, Wrong
 from recado.text import mask_phone, shorten
 
 LONGEST_MESSAGE = 300
+LONGEST_PAUSE = 3600.0
+"""Seconds. A server that asks for more is mistaken."""
 _TYPES = ("1", "2", "3")
 _FAILED = "3"
 _INVALID = re.compile(r"validation failed|cast to", re.IGNORECASE)
+_ESCAPED = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|\xed[\xa0-\xbf]")
 _PHONE = re.compile(r"(?:\+|%2B)?\d{7,15}", re.IGNORECASE)
 _VALUE = re.compile(r'(?<=value )".*"(?= \(type)|`[^`]*`(?= is not a valid)', re.DOTALL)
 
@@ -56,9 +59,22 @@ def read_answer(response: httpx.Response, shown: str, clean: Clean) -> Any:
 def _envelope(body: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(body)
+        if _ESCAPED.search(body):
+            found = _storable(found)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and str(found.get("type")) in _TYPES else None
+
+
+def _storable(value: Any) -> Any:
+    """`value` without what no database, and no other server, takes in a text: NUL and halves of surrogate pairs."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, list):
+        return [_storable(inner) for inner in value]
+    if isinstance(value, dict):
+        return {_storable(name): _storable(inner) for name, inner in value.items()}
+    return value
 
 
 def _no_envelope(response: httpx.Response, shown: str) -> NoReturn:
@@ -121,11 +137,11 @@ def _place(location: str) -> str:
 def _retry_after(value: str) -> float | None:
     """Seconds from a Retry-After header, which holds seconds or a date (RFC 9110, section 10.2.3)."""
     if value.strip().isdecimal():
-        return float(value)
+        return min(float(value), LONGEST_PAUSE)
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return min(max(0.0, (moment - datetime.now(UTC)).total_seconds()), LONGEST_PAUSE)

@@ -81,8 +81,16 @@ class ConversationStateService:
         return TenantInfo.model_validate(data) if data else None
 
     async def get_conversation_by_phone(self, phone: str, bot_id: str | None = None) -> ConversationDocument | None:
-        """The conversation of a phone number, with this bot (a MongoDB ObjectId) where one is given."""
-        data = await self._lookup("lookup_conversation", "conversation", phone, {"botId": bot_id})
+        """The conversation of a phone number, with this bot where one is given.
+
+        Where the server does not take the id of the bot, a MongoDB ObjectId on some, it is the latest with any.
+        """
+        try:
+            data = await self._lookup("lookup_conversation", "conversation", phone, {"botId": bot_id})
+        except SyncRejected as error:
+            if not bot_id or error.reason != "validation":
+                raise
+            data = await self._lookup("lookup_conversation", "conversation", phone, {})
         return ConversationDocument.model_validate(data) if data else None
 
     async def sync_conversation_from_agent(

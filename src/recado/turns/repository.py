@@ -62,15 +62,20 @@ class Sender:
 
 
 async def senders_to_route(session: AsyncSession, now: datetime, limit: int) -> list[tuple[int, Sender]]:
-    """Whose events wait for their merchant and are due, each with the id of one, for the sweep."""
-    person = (InboxEvent.channel, InboxEvent.address, InboxEvent.channel_user_id)
+    """Whose events wait for their merchant and are due, each with the id of one, for the sweep.
+
+    `limit` is of events. All of a person's become due later once they are looked at, so nobody's are in front for ever.
+    """
     query = (
-        select(func.min(InboxEvent.id), *person)
+        select(InboxEvent.id, InboxEvent.channel, InboxEvent.address, InboxEvent.channel_user_id)
         .where(ROUTING_EVENT, InboxEvent.due_at <= now)
-        .group_by(*person)
+        .order_by(InboxEvent.due_at, InboxEvent.id)
         .limit(limit)
     )
-    return [(row[0], Sender(row[1], row[2], str(row[3]))) for row in await session.execute(query)]
+    found: dict[Sender, int] = {}
+    for row in await session.execute(query):
+        found.setdefault(Sender(row[1], row[2], str(row[3])), row[0])
+    return [(event_id, sender) for sender, event_id in found.items()]
 
 
 async def sender_of(session: AsyncSession, event_id: int) -> Sender:

@@ -4,14 +4,14 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from recado.clock import Clock
 from recado.conversations import window
 from recado.conversations.listing import ConversationListing, ListedMessage
 from recado.conversations.service import ConversationService
 from recado.db.models import Contact, Conversation
-from recado.http.api.common import DEFAULT_PAGE_SIZE, Page, PageSize, PathId, PhoneNumber, WantedPage
+from recado.http.api.common import DEFAULT_PAGE_SIZE, Name, Page, PageSize, PathId, PhoneNumber, WantedPage
 from recado.http.auth import MAX_ID, MerchantId
 from recado.http.services import HttpServices
 from recado.intents import INTENTS
@@ -113,7 +113,7 @@ class LinkedOrder(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"order_id": "66f2a1c09b1e8a0012ab34cd"}]}
     )
 
-    order_id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+    order_id: Name
 
 
 class MessagesPage(BaseModel):

@@ -21,6 +21,7 @@ depends_on = None
 COLUMNS = "id, merchant_id, channel, address, credentials, templates, active"
 UNIQUE_BEFORE = ("uq_channel_accounts_channel_address", ["channel", "address"])
 UNIQUE_AFTER = ("uq_channel_accounts_channel_address_merchant_id", ["channel", "address", "merchant_id"])
+INDEXES = {"ix_inbox_events_routing": "channel_user_id", "ix_inbox_events_due_at": "due_at"}
 ROUTING = sa.text("due_at IS NOT NULL")
 
 
@@ -34,14 +35,8 @@ def upgrade() -> None:
         op.create_unique_constraint(UNIQUE_AFTER[0], "channel_accounts", UNIQUE_AFTER[1])
     op.add_column("inbox_events", sa.Column("channel_user_id", sa.String(), nullable=True))
     op.add_column("inbox_events", sa.Column("due_at", sa.DateTime(timezone=True), nullable=True))
-    op.create_index(
-        "ix_inbox_events_routing",
-        "inbox_events",
-        ["channel_user_id", "due_at"],
-        unique=False,
-        postgresql_where=ROUTING,
-        sqlite_where=ROUTING,
-    )
+    for name, column in INDEXES.items():
+        op.create_index(name, "inbox_events", [column], unique=False, postgresql_where=ROUTING, sqlite_where=ROUTING)
 
 
 def _make_anew(unique: tuple[str, list[str]], *more: sa.Column[bool]) -> None:
@@ -70,7 +65,8 @@ def _make_anew(unique: tuple[str, list[str]], *more: sa.Column[bool]) -> None:
 def downgrade() -> None:
     # What waits for a merchant would wait for ever.
     op.execute("UPDATE inbox_events SET state = 'received' WHERE state = 'routing'")
-    op.drop_index("ix_inbox_events_routing", table_name="inbox_events", postgresql_where=ROUTING, sqlite_where=ROUTING)
+    for name in INDEXES:
+        op.drop_index(name, table_name="inbox_events", postgresql_where=ROUTING, sqlite_where=ROUTING)
     op.drop_column("inbox_events", "due_at")
     op.drop_column("inbox_events", "channel_user_id")
     if op.get_bind().dialect.name == "sqlite":
