@@ -6,6 +6,7 @@ The seed is printed; set RECADO_CRASH_SEED to run one again (the moments are the
 import os
 import random
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -84,7 +85,7 @@ def is_quiet(server: MortalServer, count: int) -> bool:
 
 def test_twenty_kills_lose_and_double_nothing(server: MortalServer, api: ConversationApiFake) -> None:
     seed = int(os.environ.get("RECADO_CRASH_SEED") or random.SystemRandom().randrange(10_000))
-    print(f"RECADO_CRASH_SEED={seed}")
+    sys.stdout.write(f"RECADO_CRASH_SEED={seed}\n")
     chance = random.Random(seed)
     sessions = {phone: api.seed(phone, "bodega-sol") for phone in PHONES}
     sent = 0
@@ -118,4 +119,3 @@ def test_twenty_kills_lose_and_double_nothing(server: MortalServer, api: Convers
             assert len(posted) >= len(said[phone])
     assert any(api.requests.entries(kind) for kind in READS)
     assert api.overlaps == 0
-

@@ -84,8 +84,8 @@ def workers(server: RecadoServer, environment: dict[str, str], count: int) -> It
 
 @pytest.fixture
 def api() -> Iterator[ConversationApiFake]:
-    """The conversation API, as it loses writes to one conversation that come at the same time."""
-    with ConversationApiFake("observed") as api:
+    """The conversation API, which takes its time, and loses writes to one conversation that come meanwhile."""
+    with ConversationApiFake("observed", write_delay=0.05) as api:
         yield api
 
 

@@ -1,7 +1,7 @@
 """Liveness, readiness and metrics, with the conversation sync off, in step, behind, and with an API that is down."""
 
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -65,11 +65,10 @@ class Probed:
             if sample.name.startswith("recado_sync_")
         }
 
-    async def later(self, **duration: float) -> None:
+    def later(self, **duration: float) -> None:
         """The clock of the services moves on."""
-        clock = SetClock(self.counter.services.clock.now())
-        clock.forward(**duration)
-        self.counter.services.clock.advance_to(clock.now() - datetime.now(UTC))
+        clock = self.counter.services.clock
+        clock.advance_to(clock.offset + timedelta(**duration))
 
 
 @pytest.fixture
@@ -81,9 +80,9 @@ async def probed(database: Database, api: ConversationApiFake) -> AsyncIterator[
         cartaai_api_key="right",
         conversation_api_prefix=api.prefix,
     ) as counter:
-        probed = Probed(counter)
-        yield probed
-        await probed.outbox._service.aclose()
+        yield Probed(counter)
+        assert counter.services.conversation_api is not None
+        await counter.services.conversation_api.aclose()
 
 
 async def test_without_the_sync_it_is_off(counter: Counter) -> None:
@@ -97,7 +96,7 @@ async def test_without_the_sync_it_is_off(counter: Counter) -> None:
 async def test_what_waits_shows_until_it_is_told(probed: Probed) -> None:
     assert await probed.readiness() == "in step"
     await probed.counter.mine.hear("hola")
-    await probed.later(seconds=90)
+    probed.later(seconds=90)
     waits = await probed.readiness()
     assert waits in ("1 entries wait, the oldest for 90 s", "1 entries wait, the oldest for 91 s")
     metrics = await probed.metrics()
@@ -117,7 +116,7 @@ async def test_calls_and_failures_are_counted_by_what_they_were(probed: Probed, 
     api.fail(status=500, operations=("message",), times=1)
     api.fail(too_large=True, operations=("message",), times=1)
     await probed.outbox.drain()
-    await probed.later(minutes=1)
+    probed.later(minutes=1)
     await probed.outbox.drain()
     assert await probed.readiness() == "in step"
     after = await probed.metrics()
@@ -152,9 +151,9 @@ async def test_an_api_that_does_not_answer_is_named_and_nobody_is_unready(
         assert readiness.startswith("the API does not answer; 1 entries wait") == is_open
         assert "SyncUnavailable: connection refused to API at 127.0.0.1" in readiness
         assert (await probed.metrics())["recado_sync_circuit_open", ""] == is_open
-        await probed.later(minutes=0 if is_open else 1)
+        probed.later(minutes=0 if is_open else 1)
     api.start()
-    await probed.later(minutes=1)
+    probed.later(minutes=1)
     await probed.outbox.drain()
     assert await probed.readiness() == "in step"
     assert (await probed.metrics())["recado_sync_circuit_open", ""] == 0

@@ -23,13 +23,6 @@ async def database(empty_database_url: str) -> AsyncIterator[Database]:
     await database.close()
 
 
-@pytest.fixture(params=["guide", "observed"])
-def api(request: pytest.FixtureRequest) -> Iterator[ConversationApiFake]:
-    """A running stand-in, in each behaviour in turn."""
-    with ConversationApiFake(request.param) as api:
-        yield api
-
-
 @pytest.fixture
 async def desk(database: Database, api: ConversationApiFake) -> AsyncIterator[SyncDesk]:
     """The outbox of a shop, and the API."""
@@ -39,22 +32,23 @@ async def desk(database: Database, api: ConversationApiFake) -> AsyncIterator[Sy
 
 
 @pytest.fixture(scope="module", params=["guide", "observed"])
-def _kept_api(request: pytest.FixtureRequest) -> Iterator[ConversationApiFake]:
+def running_api(request: pytest.FixtureRequest) -> Iterator[ConversationApiFake]:
     with ConversationApiFake(request.param) as api:
         yield api
 
 
 @pytest.fixture
-def kept_api(_kept_api: ConversationApiFake) -> ConversationApiFake:
-    """As `api`, but it goes on running, empty, for the next test: starting and stopping takes a quarter of a second."""
-    _kept_api.reset()
-    return _kept_api
+def api(running_api: ConversationApiFake) -> ConversationApiFake:
+    """A running stand-in, empty, in each behaviour in turn. It is kept: to start one takes a quarter of a second."""
+    running_api.start()
+    running_api.reset()
+    return running_api
 
 
 @pytest.fixture
-async def service(kept_api: ConversationApiFake) -> AsyncIterator[ConversationStateService]:
+async def service(api: ConversationApiFake) -> AsyncIterator[ConversationStateService]:
     """A client of it, which repeats nothing."""
-    async with ConversationStateService(kept_api.url, "", prefix=kept_api.prefix, timeout=5, retries=0) as service:
+    async with ConversationStateService(api.url, "", prefix=api.prefix, timeout=5, retries=0) as service:
         yield service
 
 
@@ -66,17 +60,17 @@ def at_once() -> Iterator[None]:
 
 
 @pytest.fixture
-def configured_api(kept_api: ConversationApiFake, monkeypatch: pytest.MonkeyPatch) -> Iterator[ConversationApiFake]:
-    """As `kept_api`, and the settings name it."""
+def configured_api(api: ConversationApiFake, monkeypatch: pytest.MonkeyPatch) -> Iterator[ConversationApiFake]:
+    """As `api`, and the settings name it."""
     settings = {
         "ENABLE_CONVERSATION_SYNC": "true",
-        "CARTAAI_API_BASE_URL": kept_api.url,
+        "CARTAAI_API_BASE_URL": api.url,
         "CARTAAI_API_KEY": "key",
-        "CONVERSATION_API_PREFIX": kept_api.prefix,
+        "CONVERSATION_API_PREFIX": api.prefix,
         "CONVERSATION_API_TIMEOUT": "5",
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     get_settings.cache_clear()
-    yield kept_api
+    yield api
     get_settings.cache_clear()

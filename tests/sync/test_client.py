@@ -25,9 +25,9 @@ async def guide() -> AsyncIterator[tuple[ConversationApiFake, ConversationStateS
     "given", [ANA, "51999999999", "0051999999999", "+51 999 999 999", "whatsapp:+51999999999", " +51-999-999-999 "]
 )
 async def test_a_phone_number_is_looked_up_in_e164_form(
-    kept_api: ConversationApiFake, service: ConversationStateService, given: str
+    api: ConversationApiFake, service: ConversationStateService, given: str
 ) -> None:
-    session_id = kept_api.seed(ANA, "bodega-sol")
+    session_id = api.seed(ANA, "bodega-sol")
 
     tenant = await service.lookup_tenant_by_phone(given)
 
@@ -39,29 +39,29 @@ async def test_a_phone_number_is_looked_up_in_e164_form(
 
 @pytest.mark.parametrize("given", ["", "Ana", "999", "+1", "PE.1234567890abcdef", "+51999999999999999999"])
 async def test_what_is_no_phone_number_is_not_asked_for(
-    kept_api: ConversationApiFake, service: ConversationStateService, given: str, capsys: pytest.CaptureFixture[str]
+    api: ConversationApiFake, service: ConversationStateService, given: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert await service.lookup_tenant_by_phone(given) is None
     assert await service.get_conversation_by_phone(given) is None
-    assert kept_api.requests.entries() == []
+    assert api.requests.entries() == []
     assert "conversation sync error: not a phone number" in capsys.readouterr().out
     with pytest.raises(SyncRejected):
         await service.create_conversation(given, "bodega-sol")
 
 
 async def test_an_unknown_phone_number_has_no_tenant(
-    kept_api: ConversationApiFake, service: ConversationStateService
+    api: ConversationApiFake, service: ConversationStateService
 ) -> None:
-    kept_api.seed(ANA, "bodega-sol")
+    api.seed(ANA, "bodega-sol")
     assert await service.lookup_tenant_by_phone("+51999999990") is None
     assert await service.get_conversation_by_phone("+51999999990") is None
 
 
 async def test_a_conversation_is_found_by_phone_and_bot(
-    kept_api: ConversationApiFake, service: ConversationStateService
+    api: ConversationApiFake, service: ConversationStateService
 ) -> None:
     bots = {"one": "a" * 24, "two": "b" * 24}
-    sessions = {name: kept_api.seed(ANA, name, bot_id=bot, context={"orderTotal": 5}) for name, bot in bots.items()}
+    sessions = {name: api.seed(ANA, name, bot_id=bot, context={"orderTotal": 5}) for name, bot in bots.items()}
 
     for name, bot in bots.items():
         found = await service.get_conversation_by_phone(ANA, bot)
@@ -73,16 +73,16 @@ async def test_a_conversation_is_found_by_phone_and_bot(
 
 
 async def test_a_bot_that_the_server_cannot_know_does_not_hide_the_conversation(
-    kept_api: ConversationApiFake, service: ConversationStateService
+    api: ConversationApiFake, service: ConversationStateService
 ) -> None:
-    session_id = kept_api.seed(ANA, "bodega-sol", bot_id="bot123" if kept_api.behaviour == "guide" else None)
+    session_id = api.seed(ANA, "bodega-sol", bot_id="bot123" if api.behaviour == "guide" else None)
     found = await service.get_conversation_by_phone(ANA, "bot123")
     assert found is not None
     assert found.session_id == session_id
 
 
-async def test_a_state_is_written_and_read(kept_api: ConversationApiFake, service: ConversationStateService) -> None:
-    session_id = kept_api.seed(ANA, "bodega-sol", context={"retryCount": 1})
+async def test_a_state_is_written_and_read(api: ConversationApiFake, service: ConversationStateService) -> None:
+    session_id = api.seed(ANA, "bodega-sol", context={"retryCount": 1})
 
     told = await service.sync_conversation_from_agent(
         session_id,
@@ -97,39 +97,35 @@ async def test_a_state_is_written_and_read(kept_api: ConversationApiFake, servic
         assert (document.current_intent, document.current_step) == ("payment", "processing_payment")
         assert document.context == {"retryCount": 1, "orderTotal": 50.0, "paymentMethod": "yape"}
     assert found.metadata["agentVersion"] == "1"
-    assert kept_api.synced(session_id)[0]["isActive"] is True
+    assert api.synced(session_id)[0]["isActive"] is True
 
 
 @pytest.mark.parametrize(("given", "known"), [("CHECKOUT", "order"), ("Greeting", "idle"), (" faq ", "info")])
 async def test_an_intent_goes_as_the_one_that_the_api_knows(
-    kept_api: ConversationApiFake, service: ConversationStateService, given: str, known: str
+    api: ConversationApiFake, service: ConversationStateService, given: str, known: str
 ) -> None:
-    session_id = kept_api.seed(ANA, "bodega-sol", intent="support")
+    session_id = api.seed(ANA, "bodega-sol", intent="support")
     assert (await service.sync_conversation_from_agent(session_id, given)).current_intent == known
 
 
 async def test_an_intent_that_means_nothing_does_not_lose_the_state(
-    kept_api: ConversationApiFake, service: ConversationStateService
+    api: ConversationApiFake, service: ConversationStateService
 ) -> None:
-    session_id = kept_api.seed(ANA, "bodega-sol", intent="support")
+    session_id = api.seed(ANA, "bodega-sol", intent="support")
     told = await service.sync_conversation_from_agent(session_id, "xyzzy", "asked", {"orderTotal": 5})
     assert (told.current_intent, told.current_step, told.context["orderTotal"]) == ("support", "asked", 5)
-    assert "intent" not in kept_api.synced(session_id)[0]
+    assert "intent" not in api.synced(session_id)[0]
 
 
-async def test_whether_it_is_active_is_always_said(
-    kept_api: ConversationApiFake, service: ConversationStateService
-) -> None:
-    session_id = kept_api.seed(ANA, "bodega-sol")
+async def test_whether_it_is_active_is_always_said(api: ConversationApiFake, service: ConversationStateService) -> None:
+    session_id = api.seed(ANA, "bodega-sol")
     await service.sync_conversation_from_agent(session_id, "idle", is_active=False)
-    assert kept_api.synced(session_id)[0] == {"intent": "idle", "isActive": False}
+    assert api.synced(session_id)[0] == {"intent": "idle", "isActive": False}
     assert not (await service.get_conversation(session_id)).is_active
 
 
-async def test_at_most_twenty_messages_are_sent(
-    kept_api: ConversationApiFake, service: ConversationStateService
-) -> None:
-    session_id = kept_api.seed(ANA, "bodega-sol")
+async def test_at_most_twenty_messages_are_sent(api: ConversationApiFake, service: ConversationStateService) -> None:
+    session_id = api.seed(ANA, "bodega-sol")
     messages = [{"role": "user", "content": str(number), "timestamp": "2026-01-01T00:00:00Z"} for number in range(30)]
     context = {"previousMessages": messages, "orderTotal": 1}
 
@@ -139,12 +135,12 @@ async def test_at_most_twenty_messages_are_sent(
     assert len(context["previousMessages"]) == 30  # type: ignore[arg-type]
 
 
-async def test_a_message_is_recorded(kept_api: ConversationApiFake, service: ConversationStateService) -> None:
-    session_id = kept_api.seed(ANA, "bodega-sol")
+async def test_a_message_is_recorded(api: ConversationApiFake, service: ConversationStateService) -> None:
+    session_id = api.seed(ANA, "bodega-sol")
     told = await service.add_message_from_agent(session_id, "user", "¿Tienen pan? 🍞")
     assert told.messages[-1]["content"] == "¿Tienen pan? 🍞"
     assert told.context["lastUserMessage"] == "¿Tienen pan? 🍞"
-    assert kept_api.posted(session_id) == [("user", "¿Tienen pan? 🍞")]
+    assert api.posted(session_id) == [("user", "¿Tienen pan? 🍞")]
 
 
 async def test_ids_and_numbers_are_encoded() -> None:
@@ -168,11 +164,11 @@ async def test_one_connection_serves_one_call_after_another() -> None:
 
 @pytest.mark.parametrize("session_id", ["", ".", ".."])
 async def test_an_empty_session_id_is_no_conversation(
-    kept_api: ConversationApiFake, service: ConversationStateService, session_id: str
+    api: ConversationApiFake, service: ConversationStateService, session_id: str
 ) -> None:
     with pytest.raises(ConversationGone):
         await service.get_conversation(session_id)
-    assert kept_api.requests.entries() == []
+    assert api.requests.entries() == []
 
 
 async def test_calls_on_a_session_that_is_not_there_say_so(service: ConversationStateService) -> None:
@@ -184,14 +180,12 @@ async def test_calls_on_a_session_that_is_not_there_say_so(service: Conversation
         await service.add_message_from_agent("nobody", "user", "hola")
 
 
-async def test_the_route_that_exists_is_remembered(
-    kept_api: ConversationApiFake, service: ConversationStateService
-) -> None:
-    session_id = kept_api.seed(ANA, "bodega-sol")
+async def test_the_route_that_exists_is_remembered(api: ConversationApiFake, service: ConversationStateService) -> None:
+    session_id = api.seed(ANA, "bodega-sol")
     for _ in range(3):
         await service.get_conversation(session_id)
-    outcomes = [entry["status"] for entry in kept_api.requests.entries()]
-    assert outcomes == ([404, 200, 200, 200] if kept_api.behaviour == "guide" else [200, 200, 200])
+    outcomes = [entry["status"] for entry in api.requests.entries()]
+    assert outcomes == ([404, 200, 200, 200] if api.behaviour == "guide" else [200, 200, 200])
 
 
 async def test_the_older_routes(guide: tuple[ConversationApiFake, ConversationStateService]) -> None:
@@ -217,10 +211,10 @@ async def test_the_older_routes(guide: tuple[ConversationApiFake, ConversationSt
     assert {entry["authorization"] for entry in api.requests.entries()} <= {"right"}
 
 
-@pytest.mark.parametrize("_kept_api", ["observed"], indirect=True)
-async def test_older_routes_that_are_missing_are_named(kept_api: ConversationApiFake) -> None:
-    session_id = kept_api.seed(ANA, "bodega-sol")
-    async with ConversationStateService(kept_api.url, "", prefix=kept_api.prefix, retries=0) as service:
+@pytest.mark.parametrize("running_api", ["observed"], indirect=True)
+async def test_older_routes_that_are_missing_are_named(api: ConversationApiFake) -> None:
+    session_id = api.seed(ANA, "bodega-sol")
+    async with ConversationStateService(api.url, "", prefix=api.prefix, retries=0) as service:
         for call in (
             service.create_conversation(ANA, "bodega-sol"),
             service.update_intent(session_id, "idle", None),
@@ -231,26 +225,26 @@ async def test_older_routes_that_are_missing_are_named(kept_api: ConversationApi
                 await call
 
 
-@pytest.mark.parametrize("_kept_api", ["observed"], indirect=True)
-async def test_orders_and_the_end(kept_api: ConversationApiFake) -> None:
-    session_id = kept_api.seed(ANA, "bodega-sol")
+@pytest.mark.parametrize("running_api", ["observed"], indirect=True)
+async def test_orders_and_the_end(api: ConversationApiFake) -> None:
+    session_id = api.seed(ANA, "bodega-sol")
     item = {"productId": "p1", "quantity": 2, "unitPrice": 3.5, "totalPrice": 7.0}
-    async with ConversationStateService(kept_api.url, "", prefix=kept_api.prefix, retries=0) as service:
+    async with ConversationStateService(api.url, "", prefix=api.prefix, retries=0) as service:
         order = await service.create_order(session_id, {"items": [item]})
         with pytest.raises(SyncRejected, match="validation failed"):
             await service.create_order(session_id, {"items": [{"productId": "p1"}]})
         await service.end_conversation(session_id)
         assert not (await service.get_conversation(session_id)).is_active
-    assert [placed["orderId"] for placed in kept_api.orders(session_id)] == [order["orderId"]]
+    assert [placed["orderId"] for placed in api.orders(session_id)] == [order["orderId"]]
 
 
-async def test_what_is_not_given_comes_from_the_settings(kept_api: ConversationApiFake) -> None:
-    kept_api.seed(ANA, "bodega-sol")
+async def test_what_is_not_given_comes_from_the_settings(api: ConversationApiFake) -> None:
+    api.seed(ANA, "bodega-sol")
     settings = Settings(
         _env_file=None,
-        cartaai_api_base_url=f" {kept_api.url}/ ",
+        cartaai_api_base_url=f" {api.url}/ ",
         cartaai_api_key=" key ",
-        conversation_api_prefix=f"{kept_api.prefix.strip('/')}/",
+        conversation_api_prefix=f"{api.prefix.strip('/')}/",
     )
     async with ConversationStateService.from_settings(settings) as service:
         assert await service.lookup_tenant_by_phone(ANA) is not None

@@ -16,20 +16,20 @@ from tests.sync.raw_server import CUT, DONE, answer, raw_server
 
 @pytest.mark.parametrize("do", [sync, look_up, post, order])
 async def test_a_refused_connection(do: Do) -> None:
-    async with client(f"http://127.0.0.1:{free_port()}") as api:
-        error = await failure(do(api))
+    async with client(f"http://127.0.0.1:{free_port()}") as service:
+        error = await failure(do(service))
     assert isinstance(error, SyncUnavailable)
     assert (error.reason, error.ambiguous) == ("refused", False)
     assert str(error).startswith("connection refused to API at 127.0.0.1")
 
 
 @pytest.mark.parametrize("do", [sync, look_up, post, order])
-async def test_a_timeout(kept_api: ConversationApiFake, do: Do) -> None:
-    kept_api.fail(hang=True)
-    async with Api(kept_api.url, KEY, prefix=kept_api.prefix, timeout=0.2, retries=0) as api:
+async def test_a_timeout(api: ConversationApiFake, do: Do) -> None:
+    api.fail(hang=True)
+    async with Api(api.url, KEY, prefix=api.prefix, timeout=0.2, retries=0) as service:
         began = time.monotonic()
-        missing = do is order and kept_api.behaviour == "guide"
-        error = await failure(do(api))
+        missing = do is order and api.behaviour == "guide"
+        error = await failure(do(service))
     assert isinstance(error, SyncUnavailable)
     if not missing:
         assert (error.reason, error.ambiguous) == ("timeout", True)
@@ -46,8 +46,8 @@ async def test_the_timeout_is_for_the_whole_answer() -> None:
                 await asyncio.sleep(0.05)
 
     server = await asyncio.start_server(trickle, "127.0.0.1", 0)
-    async with client(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout=0.3) as api:
-        assert (await failure(look_up(api))).reason == "timeout"
+    async with client(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout=0.3) as service:
+        assert (await failure(look_up(service))).reason == "timeout"
     server.close()
 
 
@@ -55,7 +55,12 @@ async def test_the_timeout_is_for_the_whole_answer() -> None:
     ("reply", "kind", "reason", "says"),
     [
         (answer("<h1>Cannot GET /</h1>", "text/html", "404 Not Found"), WrongPrefix, "wrong_prefix", "API_PREFIX"),
-        (answer('{"message": "Not Found"}', status="404 Not Found"), WrongPrefix, "wrong_prefix", "/api/v1/whatsapp/"),
+        (
+            answer('{"message": "Not Found"}', status="404 Not Found"),
+            WrongPrefix,
+            "wrong_prefix",
+            "/api/v1/whatsapp/",
+        ),
         (
             answer('{"error": "No token"}', status="401 Unauthorized"),
             SyncUnavailable,
@@ -99,7 +104,7 @@ async def test_the_timeout_is_for_the_whole_answer() -> None:
         ),
         (answer('{"type": "3", "message": "cast to Number"}', status="500 No"), SyncRejected, "validation", "Number"),
         (answer('{"type": "3", "message": "no role"}', status="400 Bad Request"), SyncRejected, "http_400", "no role"),
-        (answer('{"type": 3, "message": "no"}'), SyncRejected, "http_200", "no"),
+        (answer('{"type": 3, "message": "no"}'), SyncUnavailable, "http_5xx", "no"),
         (answer("Unexpected token", "text/plain", "400 Bad Request"), SyncRejected, "http_400", "HTTP 400"),
         (answer("too large", "text/plain", "413 Too Large"), SyncRejected, "http_413", "HTTP 413"),
         (answer('{"type": "3", "message": "no such"}', status="404 Not Found"), ConversationGone, "gone", "no such"),
@@ -108,8 +113,8 @@ async def test_the_timeout_is_for_the_whole_answer() -> None:
     ],
 )
 async def test_what_an_answer_means(reply: bytes, kind: type[SyncError], reason: str, says: str) -> None:
-    async with raw_server(reply) as raw, client(raw.url) as api:
-        error = await failure(sync(api))
+    async with raw_server(reply) as raw, client(raw.url) as service:
+        error = await failure(sync(service))
     assert (type(error), error.reason) == (kind, reason)
     assert says in str(error)
     assert len(raw.requests) == 1
@@ -120,8 +125,8 @@ async def test_a_500_that_hides_the_key_and_the_person() -> None:
         f'Bearer {KEY} for +51999999999: Cast to Number failed for value \\"mi secreto\\" (type string) at path \\"x\\"'
     )
     reply = answer(f'{{"type": "3", "message": "{said}"}}', status="500 No")
-    async with raw_server(reply) as raw, client(raw.url) as api:
-        error = await failure(sync(api))
+    async with raw_server(reply) as raw, client(raw.url) as service:
+        error = await failure(sync(service))
     assert "secreto" not in str(error)
     assert 'at path "x"' in str(error)
 
@@ -139,8 +144,8 @@ async def test_a_500_that_hides_the_key_and_the_person() -> None:
 )
 async def test_how_long_to_wait_is_told(value: str, seconds: float | None) -> None:
     reply = answer("", status="429 Too Many Requests", more=f"Retry-After: {value}\r\n")
-    async with raw_server(reply) as raw, client(raw.url) as api:
-        error = await failure(sync(api))
+    async with raw_server(reply) as raw, client(raw.url) as service:
+        error = await failure(sync(service))
     assert isinstance(error, SyncUnavailable)
     assert error.retry_after == seconds
 
@@ -148,46 +153,46 @@ async def test_how_long_to_wait_is_told(value: str, seconds: float | None) -> No
 @pytest.mark.parametrize("data", ["null", "[]", '"text"', "{}", '{"sessionId": 5, "context": [], "isActive": "x"}'])
 async def test_success_with_strange_data(data: str) -> None:
     reply = answer(f'{{"type": "1", "message": "ok", "data": {data}}}')
-    async with raw_server(reply, reply, reply, reply) as raw, client(raw.url) as api:
-        assert (await sync(api)).context == {}
-        assert (await api.get_conversation("s1")).session_id is None
-        found = await look_up(api)
+    async with raw_server(reply, reply, reply, reply) as raw, client(raw.url) as service:
+        assert (await sync(service)).context == {}
+        assert (await service.get_conversation("s1")).session_id is None
+        found = await look_up(service)
         assert found is None or found.session_id is None
-        assert isinstance(await order(api), dict)
+        assert isinstance(await order(service), dict)
 
 
 async def test_texts_that_no_database_takes_are_mended() -> None:
     reply = answer(r'{"type": "1", "data": {"sessionId": "s\u00001", "context": {"a": ["\ud83d\ude00", "\ud83d"]}}}')
     bytewise = answer('{"type": "1", "data": {"sessionId": "s=="}}').replace(b"s==", b"\xed\xa0\xbd")
-    async with raw_server(reply, bytewise) as raw, client(raw.url) as api:
-        found = await api.get_conversation("s1")
-        assert (await api.get_conversation("s1")).session_id == "?"
+    async with raw_server(reply, bytewise) as raw, client(raw.url) as service:
+        found = await service.get_conversation("s1")
+        assert (await service.get_conversation("s1")).session_id == "?"
     assert (found.session_id, found.context) == ("s1", {"a": ["😀", "?"]})
 
 
 @pytest.mark.parametrize(
-    "url", ["", "ssgg.api.cartaai.pe", "ftp://host", "http://", "http://host:port", "https://host/?x=1"]
+    "url", ["", "ssgg.service.cartaai.pe", "ftp://host", "http://", "http://host:port", "https://host/?x=1"]
 )
 async def test_an_address_that_is_none(url: str) -> None:
-    async with client(url) as api:
-        error = await failure(look_up(api))
+    async with client(url) as service:
+        error = await failure(look_up(service))
     assert error.reason == "misconfigured"
     assert "CARTAAI_API_BASE_URL" in str(error)
 
 
 @pytest.mark.parametrize("key", ["clave secreta ñ", "two\nlines"])
 async def test_a_key_that_no_header_can_hold(key: str) -> None:
-    async with Api("http://127.0.0.1:9", key) as api:
-        error = await failure(look_up(api))
+    async with Api("http://127.0.0.1:9", key) as service:
+        error = await failure(look_up(service))
     assert "CARTAAI_API_KEY" in str(error)
     assert key not in str(error)
 
 
 @pytest.mark.parametrize("value", [{1, 2}, float("nan"), object()])
 async def test_what_is_no_json_is_not_sent(value: object) -> None:
-    async with client("http://127.0.0.1:9") as api:
-        assert (await failure(api.get_conversation("x" * 70_000))).reason == "gone"
-        error = await failure(api.sync_conversation_from_agent("s1", "idle", context={"orderTotal": value}))
+    async with client("http://127.0.0.1:9") as service:
+        assert (await failure(service.get_conversation("x" * 70_000))).reason == "gone"
+        error = await failure(service.sync_conversation_from_agent("s1", "idle", context={"orderTotal": value}))
     assert isinstance(error, SyncRejected)
 
 
@@ -196,12 +201,12 @@ async def test_the_key_is_in_no_log_and_no_repr(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     replies = [answer(f'{{"type": "3", "message": "{KEY}"}}', status="500 No"), CUT, answer(KEY, "text/html"), DONE]
-    async with raw_server(*replies) as raw, client(raw.url, retries=2) as api:
-        await failure(sync(api))
-        await sync(api)
-        assert "must-ever-see" not in repr(api) + str(vars(api))
-    async with client(f"http://127.0.0.1:{free_port()}", retries=1) as api:
-        await failure(look_up(api))
+    async with raw_server(*replies) as raw, client(raw.url, retries=2) as service:
+        await failure(sync(service))
+        await sync(service)
+        assert "must-ever-see" not in repr(service) + str(vars(service))
+    async with client(f"http://127.0.0.1:{free_port()}", retries=1) as service:
+        await failure(look_up(service))
     captured = capfd.readouterr()
     assert "retry_scheduled" in captured.out + caplog.text
     assert "must-ever-see" not in captured.out + captured.err + caplog.text

@@ -61,10 +61,14 @@ async def test_the_same_message_said_again_is_written_once(talk: Talk) -> None:
 
 async def test_what_is_undone_is_not_written(talk: Talk) -> None:
     conversation_id = await talk.shop.open()
-    with pytest.raises(ConversationNotFound):
+
+    async def fail_afterwards() -> None:
         async with talk.shop.conversations() as service:
             await service.link_order(conversation_id, "order-1")
             await service.repository.get(conversation_id + 1)
+
+    with pytest.raises(ConversationNotFound):
+        await fail_afterwards()
     assert await entries(talk.shop) == []
 
 

@@ -100,9 +100,8 @@ async def test_nobody_waits_for_an_api_that_hangs(desk: SyncDesk) -> None:
     assert time.monotonic() - start < 2 * RESTORE_SECONDS
     assert (await desk.conversation(conversation_id)).intent is None
     desk.api.clear_faults()
-    async with asyncio.timeout(10):  # it comes later, for the next turn
-        while (await desk.conversation(conversation_id)).intent != "order":
-            await asyncio.sleep(0.05)
+    await asyncio.wait_for(asyncio.gather(*desk.outbox._restoring), 10)  # it comes later, for the next turn
+    assert (await desk.conversation(conversation_id)).intent == "order"
 
 
 async def test_who_refuses_connections_is_not_waited_for(desk: SyncDesk) -> None:

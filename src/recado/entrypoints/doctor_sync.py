@@ -1,5 +1,6 @@
 """`recado doctor`: whether the conversation API can be reached, speaks as it should, and is in step."""
 
+import httpx
 from sqlalchemy.exc import SQLAlchemyError
 
 from recado.clock import Clock
@@ -29,7 +30,7 @@ async def examine_sync(settings: Settings, database: Database, timeout: float) -
 
 
 async def _reach(settings: Settings, timeout: float) -> Finding:
-    place = f"{settings.cartaai_api_base_url}{settings.conversation_api_prefix}"
+    place = f"{_shown(settings.cartaai_api_base_url)}{settings.conversation_api_prefix}"
     try:
         await _ask(settings, settings.conversation_api_prefix, timeout)
     except WrongPrefix as error:
@@ -40,6 +41,14 @@ async def _reach(settings: Settings, timeout: float) -> Finding:
     except SyncError as error:
         return Finding(PART, False, f"{place}: {error}")
     return Finding(PART, True, f"{place} answers")
+
+
+def _shown(url: str) -> str:
+    """An address without a user and password."""
+    try:
+        return str(httpx.URL(url).copy_with(userinfo=b"")).rstrip("/")
+    except httpx.InvalidURL:
+        return "CARTAAI_API_BASE_URL"
 
 
 async def _answers(settings: Settings, prefix: str, timeout: float) -> bool:

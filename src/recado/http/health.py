@@ -67,13 +67,12 @@ async def _sync(services: HttpServices) -> str:
     try:
         async with services.database.read() as session:
             waiting, since = await backlog(session)
-            error = await last_error(session) if waiting else None
+            why = await last_error(session) if waiting else None
     except (SQLAlchemyError, OSError) as error:
         return f"unknown: {type(error).__name__}"
     age = (services.clock.now() - since).total_seconds() if since else 0.0
     metrics.BACKLOG.set(waiting)
     metrics.BACKLOG_AGE.set(age)
     # With workers of their own, only the rows know what went wrong: the circuit is theirs.
-    why = f": {error}" if error else ""
-    behind = f"{waiting} entries wait, the oldest for {age:.0f} s{why}" if waiting else "in step"
+    behind = f"{waiting} entries wait, the oldest for {age:.0f} s{f': {why}' if why else ''}" if waiting else "in step"
     return behind if services.circuit.state == "closed" else f"the API does not answer; {behind}"

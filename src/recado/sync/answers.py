@@ -102,7 +102,7 @@ def _refused(status: int, message: str) -> NoReturn:
         raise ConversationGone(f"the conversation API has no such conversation: {message}", "gone")
     if _INVALID.search(message):
         raise SyncRejected(f"the conversation API finds the request invalid: {message}", "validation", status)
-    if status >= 500:
+    if status >= 500 or status < 300:  # an error that calls itself a success says too little to give up for
         raise _server_error(status, message)
     raise SyncRejected(f"the conversation API refused the request (HTTP {status}): {message}", f"http_{status}", status)
 

@@ -33,6 +33,8 @@ ENTRIES_AT_ONCE = 20
 MERGE_BEYOND = 100
 """A backlog of a conversation from which on only the last of its states is told."""
 CLAIM = timedelta(seconds=120)
+LONGEST_TELLING = 100.0
+"""Seconds after which telling is given up, so that nobody else takes over while it goes on."""
 RUN_SECONDS = 60.0
 FIRST_BACKOFF = timedelta(seconds=1)
 LONGEST_BACKOFF = timedelta(minutes=1)
@@ -164,7 +166,11 @@ class SyncOutbox:
         told = Told(claim)
         telling = Telling(self._service, self._linking, self._clock, told)
         try:
-            await telling.run(only_link=only_link)
+            async with asyncio.timeout(LONGEST_TELLING):
+                await telling.run(only_link=only_link)
+        except TimeoutError:
+            claim.session.uncertain = True
+            self._later(told, SyncUnavailable("the conversation API is too slow", "timeout", ambiguous=True))
         except SyncUnavailable as error:
             self._later(told, error)
         except Exception as error:

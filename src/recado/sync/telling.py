@@ -10,14 +10,14 @@ from recado.clock import Clock
 from recado.db.models import Message, SyncEntry
 from recado.errors import ConversationGone, SyncRejected, SyncUnavailable
 from recado.sync.client import ConversationStateService
-from recado.sync.connection import VERSION
 from recado.sync.linking import HISTORY, Linking, already_told, is_stale, without_messages
+from recado.sync.mapping import metadata_of
 from recado.sync.repository import Told
 
 log = structlog.get_logger(__name__)
 
 TELLING_SECONDS = 30.0
-"""How long one conversation may hold up the others of its round. With the longest calls it stays below a claim."""
+"""How long one conversation may hold up the others of its round."""
 FIRST_LOOK = timedelta(seconds=5)
 LAST_LOOK = timedelta(minutes=10)
 """How long until the API is asked again for a person whom it does not know: at first, and in the end."""
@@ -129,19 +129,17 @@ class Telling:
         context = {"previousMessages": session.messages, **context}
         if written:
             context["lastUserMessage"] = written[-1]
-        if self._claim.contact.name:
+        known = self._told.conversation.get("api_context", conversation.api_context) or {}
+        if self._claim.contact.name and not known.get("customerName"):
             context["customerName"] = self._claim.contact.name
         document = await self._service.sync_conversation_from_agent(
             session_id,
             intent=intent or conversation.intent or self._told.conversation.get("intent") or "idle",
             step=step or conversation.step or self._told.conversation.get("step"),
             context=context,
-            metadata={
-                "agentProcessedAt": _stamp(self._clock.now()),
-                "agentVersion": VERSION,
-                "language": conversation.language or self._claim.merchant.language,
-                "platform": self._claim.contact.channel,
-            },
+            metadata=metadata_of(
+                conversation.language or self._claim.merchant.language, self._claim.contact.channel, self._clock.now()
+            ),
             is_active=session.active,
         )
         if document.context:
