@@ -35,7 +35,7 @@ class SyncDesk:
             self.api.url, "key", prefix=self.api.prefix, timeout=timeout, retries=0, circuit=circuit
         )
         self._services.append(service)
-        settings = SyncSettings(process_id, alone, "branch01")
+        settings = SyncSettings(process_id, alone, "branch01", collect_seconds=0.0)
         return SyncOutbox(self.shop.database, self.shop.clock, service, circuit, self.alerts.send, settings)
 
     async def close(self) -> None:

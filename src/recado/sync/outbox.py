@@ -36,6 +36,8 @@ CLAIM = timedelta(seconds=120)
 LONGEST_TELLING = 100.0
 """Seconds after which telling is given up, so that nobody else takes over while it goes on."""
 RUN_SECONDS = 60.0
+COLLECT_SECONDS = 1.0
+"""How long a drain waits at first, so that one round tells what several conversations have to say."""
 FIRST_BACKOFF = timedelta(seconds=1)
 LONGEST_BACKOFF = timedelta(minutes=1)
 AFTER_TIMEOUT = timedelta(seconds=10)
@@ -54,11 +56,13 @@ class Report(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
-    """`process_id` and `alone`: see `SyncRepository`. `default_local_id`: the branch of merchants that name none."""
+    """`process_id` and `alone`: see `SyncRepository`. `default_local_id`: the branch of merchants that name none.
+    `collect_seconds`: see `COLLECT_SECONDS`."""
 
     process_id: str
     alone: bool
     default_local_id: str
+    collect_seconds: float = COLLECT_SECONDS
 
 
 class SyncOutbox:
@@ -97,6 +101,7 @@ class SyncOutbox:
 
     async def drain(self) -> None:
         """Tell everything that is due. What fails is tried again later; nothing is dropped."""
+        await asyncio.sleep(self._settings.collect_seconds)
         end = time.monotonic() + RUN_SECONDS
         was_closed = self._circuit.state == "closed"
         after, unfinished = 0, False
