@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recado.sync.linking import HISTORY, already_told
+from recado.sync.documents import PREVIOUS_MESSAGES
+from recado.sync.linking import already_told
 
 
 def said(*texts: str) -> list[dict[str, Any]]:
@@ -38,9 +39,9 @@ def test_as_many_as_make_the_ends_agree(remote: list[str], known: list[str], new
 
 @given(st.lists(st.uuids(), max_size=30), st.lists(st.uuids(), max_size=30), st.data())
 def test_it_is_exact_where_no_two_messages_are_alike(before: list[Any], new: list[Any], data: st.DataObject) -> None:
-    known, waiting = said(*map(str, before))[-HISTORY:], said(*map(str, new))
+    known, waiting = said(*map(str, before))[-PREVIOUS_MESSAGES:], said(*map(str, new))
     told = data.draw(st.integers(0, len(waiting)))
-    remote = [*known, *waiting[:told]][-HISTORY:]
+    remote = [*known, *waiting[:told]][-PREVIOUS_MESSAGES:]
     assert already_told(remote, known, waiting) == told
 
 

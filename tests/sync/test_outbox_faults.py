@@ -75,6 +75,16 @@ async def test_who_refuses_connections_is_left_alone_after_a_while_and_the_team_
     assert desk.alerts.titles == ["conversation sync circuit open"]
 
 
+async def test_the_team_hears_also_when_a_first_turn_finds_it_out(desk: SyncDesk) -> None:
+    desk.api.stop()
+    for number in range(THRESHOLD):
+        conversation_id = await desk.shop.hear("Hola", f"+5191100{number:04}")
+        await desk.outbox.restore(conversation_id, desk.shop.merchant_id)
+    assert not await desk.outbox.is_due()
+    assert not await desk.outbox.is_due()
+    assert desk.alerts.titles == ["conversation sync circuit open"]
+
+
 async def test_one_conversation_that_fails_holds_up_no_other(desk: SyncDesk) -> None:
     ana, beto = desk.knows(ANA), desk.knows(BETO)
     await desk.turn(phone=ANA)

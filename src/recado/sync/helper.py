@@ -5,7 +5,6 @@ log "conversation sync error…" and return None or False; while ENABLE_CONVERSA
 """
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -19,13 +18,12 @@ from recado.errors import SyncError, SyncRejected, WrongPrefix
 from recado.settings import get_settings
 from recado.sync.client import ConversationStateService
 from recado.sync.documents import PREVIOUS_MESSAGES, ConversationDocument
+from recado.sync.linking import session_of
 from recado.sync.mapping import order_id as id_of
 from recado.sync.mapping import to_api_state, to_graph_state
 from recado.sync.values import as_moment
 from recado.sync.vocabulary import to_role
 from recado.text import mask_phone
-
-_OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
 
 log = structlog.get_logger()
 
@@ -48,7 +46,7 @@ async def initialize_conversation_for_user(
     """
 
     async def work(api: ConversationStateService) -> str | None:
-        found = await _session_of(api, user_phone, sub_domain, bot_id)
+        found = await session_of(api, user_phone, sub_domain, bot_id)
         if found is not None:
             return found
         try:
@@ -136,15 +134,6 @@ async def link_order_to_conversation(
         return True
 
     return await _attempt("link_order", service, work, False)
-
-
-async def _session_of(api: ConversationStateService, phone: str, sub_domain: str, bot_id: str | None) -> str | None:
-    if bot_id and _OBJECT_ID.fullmatch(bot_id):
-        document = await api.get_conversation_by_phone(phone, bot_id)
-        return document.session_id if document is not None and document.sub_domain == sub_domain else None
-    # A server takes an id of any other form for a fault of its own.
-    tenant = await api.lookup_tenant_by_phone(phone)
-    return tenant.session_id if tenant is not None and tenant.sub_domain == sub_domain else None
 
 
 async def _own_document(api: ConversationStateService, session_id: str, sub_domain: str) -> ConversationDocument:

@@ -1,5 +1,6 @@
 """Finding a conversation in the conversation API, and what it knows that this system does not."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,15 +9,13 @@ import structlog
 
 from recado.errors import WrongPrefix
 from recado.sync.client import ConversationStateService
-from recado.sync.documents import ConversationDocument
+from recado.sync.documents import PREVIOUS_MESSAGES, ConversationDocument, TenantInfo
 from recado.sync.mapping import to_intent
 from recado.sync.repository import Claim, Told
 from recado.text import clean_text, mask_phone, shorten
 
 log = structlog.get_logger(__name__)
 
-HISTORY = 20
-"""How many messages a conversation has in the API."""
 LOOKED_UP_FOR = timedelta(hours=1)
 """How long a session is taken to be the person's latest: the API starts another when the last one has ended."""
 CLOCKS_APART = timedelta(minutes=2)
@@ -25,8 +24,21 @@ MESSAGES = frozenset({"previousMessages", "lastUserMessage"})
 """The keys of a context that hold messages: these are ours to keep."""
 SUMMARY_CHARACTERS = 2_000
 
+_OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
+"""The only ids of bots by which the API looks up; servers differ in what they make of others."""
+
 Said = Mapping[str, Any]
 """One message as the API has it: {role, content, timestamp}."""
+
+
+async def session_of(service: ConversationStateService, phone: str, sub_domain: str, bot_id: str | None) -> str | None:
+    """The id of this person's session with this tenant. One with another tenant is never taken. Raises SyncError."""
+    found: ConversationDocument | TenantInfo | None
+    if bot_id and _OBJECT_ID.fullmatch(bot_id):
+        found = await service.get_conversation_by_phone(phone, bot_id)
+    else:
+        found = await service.lookup_tenant_by_phone(phone)
+    return found.session_id if found is not None and found.sub_domain == sub_domain else None
 
 
 def is_stale(claim: Claim, now: datetime) -> bool:
@@ -67,20 +79,12 @@ class Linking:
         return True
 
     async def _find(self, claim: Claim, phone: str) -> ConversationDocument | None:
-        """The API's conversation of this person with this merchant, not with another one's."""
         merchant = claim.merchant
-        if merchant.bot_id:
-            found = await self._service.get_conversation_by_phone(phone, merchant.bot_id)
-        else:
-            tenant = await self._service.lookup_tenant_by_phone(phone)
-            if tenant is None or tenant.session_id is None or tenant.sub_domain != merchant.sub_domain:
-                found = None
-            else:
-                found = await self._service.get_conversation(tenant.session_id, merchant.sub_domain)
-        if found is None or found.sub_domain != merchant.sub_domain:
+        session_id = await session_of(self._service, phone, merchant.sub_domain, merchant.bot_id)
+        if session_id is None:
             log.info("no tenant found for phone", phone=mask_phone(phone), sub_domain=merchant.sub_domain)
             return None
-        return found
+        return await self._service.get_conversation(session_id, merchant.sub_domain)
 
     async def _create(self, claim: Claim, phone: str) -> ConversationDocument | None:
         if not self._creates:
@@ -98,7 +102,7 @@ class Linking:
     def _restore(self, told: Told, found: ConversationDocument) -> None:
         """Take over what was said and where the person stands. A turn that has run meanwhile knows better."""
         waiting = [(message.role, message.text, message.created_at) for _, message in told.claim.entries if message]
-        before = _before(found.messages, waiting)[-HISTORY:]
+        before = _before(found.messages, waiting)[-PREVIOUS_MESSAGES:]
         told.claim.session.messages = before
         told.conversation["intent"] = to_intent(found.current_intent or "")
         told.conversation["step"] = found.current_step
@@ -142,7 +146,7 @@ def already_told(remote: Sequence[Said], known: Sequence[Said], new: Sequence[Sa
     ours = [(message["role"], message["content"]) for message in (*known, *new)]
     best, best_length = 0, -1
     for count in range(len(new) + 1):
-        expected = ours[: len(known) + count][-HISTORY:]
+        expected = ours[: len(known) + count][-PREVIOUS_MESSAGES:]
         length = _common_end(there, expected)
         if length > best_length:
             best, best_length = count, length

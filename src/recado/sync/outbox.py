@@ -18,7 +18,7 @@ from cachetools import LRUCache
 
 from recado.clock import Clock
 from recado.db.engine import Database
-from recado.errors import SyncUnavailable
+from recado.errors import SyncError, SyncUnavailable
 from recado.sync.circuit import Circuit
 from recado.sync.client import ConversationStateService
 from recado.sync.linking import Linking
@@ -86,13 +86,22 @@ class SyncOutbox:
         self._linking = Linking(service, settings.default_local_id)
         self._restored: LRUCache[int, bool] = LRUCache(RESTORED)
         self._restoring: set[asyncio.Task[None]] = set()
+        self._is_open = False
 
     async def is_due(self) -> bool:
         """Whether there is something to tell, and somebody to listen."""
+        await self._watch_circuit()
         if self._circuit.blocks():
             return False
         async with self._database.read() as session:
             return await has_due(session, self._clock.now())
+
+    async def _watch_circuit(self) -> None:
+        """Tell the team once that it is open, whoever found that out."""
+        was_open, self._is_open = self._is_open, self._circuit.state != "closed"
+        if self._is_open and not was_open:
+            reason = "the conversation API does not answer; messages and states wait, `recado doctor` tells why"
+            await self._report("conversation sync circuit open", reason)
 
     async def open_missing(self) -> None:
         """Take on the conversations that are older than the syncing."""
@@ -103,7 +112,6 @@ class SyncOutbox:
         """Tell everything that is due. What fails is tried again later; nothing is dropped."""
         await asyncio.sleep(self._settings.collect_seconds)
         end = time.monotonic() + RUN_SECONDS
-        was_closed = self._circuit.state == "closed"
         after, unfinished = 0, False
         while time.monotonic() < end and not self._circuit.blocks():
             limit = SESSIONS_AT_ONCE if self._circuit.state == "closed" else 1
@@ -117,9 +125,7 @@ class SyncOutbox:
                 after, unfinished = 0, False  # those that have more to tell than fits into one round
             else:
                 break  # whatever comes from now on is nudged anew
-        if was_closed and self._circuit.state != "closed":
-            reason = "the conversation API does not answer; messages and states wait, `recado doctor` tells why"
-            await self._report("conversation sync circuit open", reason)
+        await self._watch_circuit()
 
     async def restore(self, conversation_id: int, merchant_id: int) -> None:
         """Have what the API knows of a person who is new here, if it says so within `RESTORE_SECONDS`.
@@ -176,7 +182,7 @@ class SyncOutbox:
         except TimeoutError:
             claim.session.uncertain = True
             self._later(told, SyncUnavailable("the conversation API is too slow", "timeout", ambiguous=True))
-        except SyncUnavailable as error:
+        except SyncError as error:
             self._later(told, error)
         except Exception as error:
             # The job boundary: one conversation must not hold up the others.

@@ -1,7 +1,7 @@
 """Telling the conversation API what one conversation has to say."""
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -10,9 +10,12 @@ from recado.clock import Clock
 from recado.db.models import Message, SyncEntry
 from recado.errors import ConversationGone, SyncRejected, SyncUnavailable
 from recado.sync.client import ConversationStateService
-from recado.sync.linking import HISTORY, Linking, already_told, is_stale, without_messages
+from recado.sync.documents import PREVIOUS_MESSAGES
+from recado.sync.linking import Linking, already_told, is_stale, without_messages
 from recado.sync.mapping import metadata_of
+from recado.sync.mapping import order_id as id_of
 from recado.sync.repository import Told
+from recado.sync.values import as_moment
 
 log = structlog.get_logger(__name__)
 
@@ -119,7 +122,7 @@ class Telling:
         there = await self._service.get_conversation(session_id, self._claim.merchant.sub_domain)
         history = there.context.get("orderHistory")
         orders = list(history) if isinstance(history, list) else []
-        if order_id not in orders:
+        if order_id not in [id_of(order) for order in orders]:
             orders.append(order_id)  # the whole list is replaced
         await self._sync(session_id, {"currentOrderId": order_id, "orderHistory": orders}, None, None)
 
@@ -142,13 +145,13 @@ class Telling:
             ),
             is_active=session.active,
         )
-        if document.context:
-            self._told.conversation["api_context"] = without_messages(document.context)
+        # It cannot take a key away, and may answer with those alone that it was given.
+        self._told.conversation["api_context"] = {**known, **without_messages(document.context)}
 
     def _done(self, entry: SyncEntry, said: dict[str, Any]) -> None:
         self._told.sent.append(entry.id)
         if said["content"]:
-            self._session.messages = [*self._session.messages, said][-HISTORY:]
+            self._session.messages = [*self._session.messages, said][-PREVIOUS_MESSAGES:]
         if said["role"] == "user":
             self._session.active = True
 
@@ -159,8 +162,4 @@ def _as_told(message: Message) -> dict[str, Any]:
     if message.kind not in {"text", "button", "template"}:
         text = f"[{message.kind}] {text}".strip()
     role = "user" if message.role == "user" else "bot"
-    return {"role": role, "content": text, "timestamp": _stamp(message.created_at)}
-
-
-def _stamp(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"role": role, "content": text, "timestamp": as_moment(message.created_at)}
