@@ -73,6 +73,15 @@ async def test_the_same_words_of_another_day_stay(desk: SyncDesk) -> None:
     assert desk.history(session_id) == [*BEFORE, ("user", "Grande"), ("user", "Grande"), ("bot", "Anotado.")]
 
 
+async def test_a_message_without_a_timestamp_goes_back_without_one(desk: SyncDesk) -> None:
+    said = [{"role": "user", "content": "Quiero una pizza"}]
+    session_id = desk.knows(context={"previousMessages": said})
+    await desk.turn(("Grande",), ("Anotado.",))
+    await desk.drain_until_empty()
+    [synced] = desk.api.synced(session_id)
+    assert synced["context"]["previousMessages"][0] == said[0]
+
+
 async def test_what_a_turn_has_found_out_meanwhile_stands(desk: SyncDesk) -> None:
     desk.knows(intent="order", step="choosing_size", context=CONTEXT)
     conversation_id = await desk.turn(("Hola",), ("¡Hola!",), "info", step="greeted")

@@ -118,7 +118,8 @@ def without_messages(context: Mapping[str, Any]) -> dict[str, Any]:
 
 def _before(said: Sequence[Said], waiting: Sequence[tuple[str, str, datetime]]) -> list[dict[str, Any]]:
     """What was said before the messages that wait to be told: the API may have seen those with its own eyes."""
-    known = [dict(message) for message in said]
+    # The API gives some no timestamp, and refuses one that is null.
+    known = [{name: value for name, value in message.items() if value is not None} for message in said]
     for count in range(min(len(known), len(waiting)), 0, -1):
         pairs = zip(known[-count:], waiting[:count], strict=True)
         if all(_is(message, *ours) for message, ours in pairs):
