@@ -179,9 +179,11 @@ async def test_a_server_that_starts_anew() -> None:
 
 async def test_a_cancelled_call_leaves_the_client_usable(api: ConversationApiFake) -> None:
     api.seed(ANA, "bodega-sol")
-    api.fail(hang=True, times=10)
-    async with Api(api.url, KEY, prefix=api.prefix, timeout=1.0, retries=0) as service:
-        results = await asyncio.gather(*(look_up(service) for _ in range(10)), return_exceptions=True)
-        assert all(isinstance(result, SyncUnavailable) for result in results)
+    api.fail(hang=True)
+    async with Api(api.url, KEY, prefix=api.prefix, timeout=10, retries=0) as service:
+        calls = (asyncio.wait_for(look_up(service), 0.3) for _ in range(10))
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(result, TimeoutError) for result in results)
+        api.clear_faults()  # also for a call that comes late, on a busy machine
         found = await asyncio.gather(*(look_up(service) for _ in range(20)))
         assert all(found)
