@@ -1,5 +1,6 @@
 """The outbox of a shop and the conversation API that it is drained into."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,6 +62,11 @@ class SyncDesk:
         for text in said:
             await self.shop.say(conversation_id, text)
         return conversation_id
+
+    async def restore(self, conversation_id: int) -> None:
+        """Ask what the API knows of a person, and wait for that, however busy the machine is."""
+        await self.outbox.restore(conversation_id, self.shop.merchant_id)
+        await asyncio.gather(*self.outbox._restoring)
 
     async def drain_until_empty(self, outbox: SyncOutbox | None = None, hours: float = 12) -> None:
         """Drain, moving the clock on as long as something waits for a later try."""

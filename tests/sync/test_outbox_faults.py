@@ -33,7 +33,7 @@ TOLD = [("user", "uno"), ("bot", "dos"), ("user", "tres"), ("bot", "cuatro")]
 @pytest.mark.parametrize("empty_database_url", ["sqlite"], indirect=True)
 async def test_what_fails_is_told_later_in_order_and_once(desk: SyncDesk, fault: str, operation: str) -> None:
     session_id = desk.knows()
-    outbox = desk.new_outbox("quick", timeout=0.3)
+    outbox = desk.new_outbox("quick", timeout=1.0 if fault == "hang" else 5.0)
     desk.api.fail(**FAULTS[fault], operations=(operation,), times=2)
     await desk.turn(("uno",), ("dos",))
     await outbox.drain()
