@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-import stamina
 from langgraph.graph.state import CompiledStateGraph
 from saq import Worker
 
@@ -41,6 +40,7 @@ from recado.settings import Settings
 from recado.sync.circuit import Circuit
 from recado.sync.client import ConversationStateService
 from recado.sync.outbox import SyncOutbox, SyncSettings
+from recado.sync.retrying import again
 from recado.turns.ingest import Ingest
 from recado.turns.intake import Intake
 from recado.turns.routing import Routing
@@ -243,9 +243,7 @@ def _make_routing(services: Services) -> Routing:
         if api is None:
             return None
         # Without an answer the person may go to another merchant, so a hiccup must not decide.
-        async for attempt in stamina.retry_context(on=is_passing, attempts=2, timeout=None):
-            with attempt:
-                tenant = await api.lookup_tenant_by_phone(phone)
+        tenant = await again(lambda: api.lookup_tenant_by_phone(phone), 1, is_passing)
         return (tenant.sub_domain or None) if tenant else None
 
     return Routing(

@@ -1,17 +1,14 @@
 """The outbox, drained into the API in both of its behaviours, on both databases."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from recado.db.engine import Database
 from recado.intents import Progress
 from tests.builders import ANA, BETO, LUIS
 from tests.fakes.conversation_api import ConversationApiFake
+from tests.notifications.desk import counted
 from tests.sync.desk import SyncDesk
 
 
@@ -223,28 +220,13 @@ async def test_telling_for_twenty_people_takes_no_more_statements_than_for_one(d
         desk.knows(phone)
         await desk.turn(phone=phone)
     await desk.outbox.drain()  # links them
-    counted = []
+    told = []
     for some in (phones[:1], phones):
         for phone in some:
             await desk.turn(phone=phone)
-        with statements(desk.shop.database) as seen:
+        with counted(desk.shop.database) as seen:
             await desk.outbox.drain()
-        counted.append([words[0] for words in map(str.split, seen) if words[0] in {"SELECT", "UPDATE", "INSERT"}])
+        told.append([words[0] for words in map(str.split, seen) if words[0] in {"SELECT", "UPDATE", "INSERT"}])
     assert await desk.waiting() == 0
     # Take the sessions, their entries, mark them; then what was told, and the sessions let go.
-    assert counted == [["SELECT", "UPDATE", "SELECT", "UPDATE", "UPDATE"]] * 2
-
-
-@contextmanager
-def statements(database: Database) -> Iterator[list[str]]:
-    """The SQL that is executed within the block."""
-    seen: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
-        seen.append(statement)
-
-    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(database.engine.sync_engine, "before_cursor_execute", note)
+    assert told == [["SELECT", "UPDATE", "SELECT", "UPDATE", "UPDATE"]] * 2

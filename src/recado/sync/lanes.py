@@ -37,7 +37,7 @@ class Lanes:
 
     async def send(self, request: httpx.Request) -> httpx.Response:
         """The whole answer. Raises httpx.RequestError."""
-        # The one that was used last: the others grow old, and are closed.
+        # The one that was used last: its connection is the likeliest to be alive still.
         lane = self._free.pop() if self._free else self._open(request.url)
         self._busy.add(lane)
         try:
