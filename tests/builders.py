@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from sqlalchemy import select
@@ -14,7 +14,7 @@ from recado.agent.protocol import AgentReply, AgentResult
 from recado.alerts.service import Alerts
 from recado.campaigns.apply import apply_file
 from recado.campaigns.templates import check_text
-from recado.channels.base import InboundMessage, OutboundMessage, StatusUpdate, Template
+from recado.channels.base import Attachment, InboundMessage, OutboundMessage, StatusUpdate, Template
 from recado.clock import Clock
 from recado.conversations.service import ConversationService, Reply
 from recado.db.engine import Database
@@ -103,6 +103,9 @@ class Line:
         if self.find_plan:
             raise self.find_plan.pop(0)
         return [provider_id for provider_id, taken in self.taken.items() if taken.text == message.text]
+
+    async def download(self, account: Account, attachment: Attachment, file: BinaryIO, limit: int) -> str | None:
+        raise NotImplementedError
 
     async def close(self) -> None: ...
 
@@ -210,7 +213,7 @@ class Shop:
             button=button,
         )
         async with self.conversations() as service:
-            return (await service.receive(self.account, inbound, self.clock.now()))[0].id
+            return (await service.receive(self.account, inbound, self.clock.now())).conversation.id
 
     async def say(
         self, conversation_id: int, text: str | None, template: Template | None = None, key: str = "", **more: Any

@@ -27,12 +27,15 @@ RecadoError
 │   │   └── WrongPrefix         a 404 that is not the API's own: it has no such route
 │   ├── SyncRejected            it understood and refused: the same again cannot help
 │   └── ConversationGone        it has no such conversation (any more)
+├── MediaRefused                a file that must not be fetched, or kept
 └── SendError                   a provider did not take a message
     ├── Retryable               timeouts, 429, 5xx: try again later
+    │   └── AccountRefused      the provider refuses the account itself, until somebody mends that
     └── Permanent               trying again cannot help
         ├── WindowClosed        free text outside WhatsApp's 24 hours
         ├── TemplateRefused     the provider does not know or has not approved this template
         └── OptedOut            the person does not want messages
+            └── MarketingStopped  no marketing, and the provider takes this for such
 """
 
 
@@ -170,20 +173,47 @@ class ConversationGone(SyncError):
     """The API has no such conversation (any more)."""
 
 
-class SendError(RecadoError):
-    """A provider did not take a message. `code` is the provider's own, where it gave one."""
+class MediaRefused(RecadoError):
+    """A file that a person sent must not be fetched, or kept: it is too large, or not what it says that it is.
 
-    def __init__(self, message: str, code: str | None = None) -> None:
+    `foreign`: it is not with the provider, which is an attempt at something.
+    """
+
+    def __init__(self, message: str, *, foreign: bool = False) -> None:
+        super().__init__(message)
+        self.foreign = foreign
+
+
+class SendError(RecadoError):
+    """A provider did not take a message. `code` is the provider's own, where there is one; `remedy` an operator's."""
+
+    def __init__(self, message: str, code: str | None = None, *, remedy: str = "") -> None:
         super().__init__(message)
         self.code = code
+        self.remedy = remedy
 
 
 class Retryable(SendError):
-    """Timeouts, 429 and 5xx: try again later. `ambiguous` when the provider may have taken the message."""
+    """Timeouts, 429 and 5xx: try again later. `ambiguous` when the provider may have taken the message;
+    `retry_after`, in seconds, where it said when to come again.
+    """
 
-    def __init__(self, message: str, code: str | None = None, *, ambiguous: bool = False) -> None:
-        super().__init__(message, code)
+    def __init__(
+        self,
+        message: str,
+        code: str | None = None,
+        *,
+        remedy: str = "",
+        ambiguous: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, code, remedy=remedy)
         self.ambiguous = ambiguous
+        self.retry_after = retry_after
+
+
+class AccountRefused(Retryable):
+    """The provider refuses the account itself (its token, its payment, its number), whatever the message is."""
 
 
 class Permanent(SendError):
@@ -195,8 +225,12 @@ class WindowClosed(Permanent):
 
 
 class TemplateRefused(Permanent):
-    """The provider does not know, or has not approved, this template."""
+    """The provider does not know, has not approved, or withholds this template."""
 
 
 class OptedOut(Permanent):
     """The person does not want messages."""
+
+
+class MarketingStopped(OptedOut):
+    """The person does not want marketing, and the provider takes this message for such."""

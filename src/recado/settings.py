@@ -1,6 +1,7 @@
 """Settings, read from the environment and `.env`. `.env.example` holds one commented line for each."""
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -32,7 +33,16 @@ class Settings(BaseSettings):
 
     public_base_url: str = "http://127.0.0.1:8000"
     twilio_api_base_url: str = ""
+    meta_graph_base_url: str = ""
+    meta_api_version: str = Field(default="24.0", pattern=r"^[0-9]{1,2}\.[0-9]$")
     provider_timeout_seconds: float = Field(default=15.0, gt=0)
+    reconcile_seconds: float = Field(default=60.0, gt=0)
+    catch_up_minutes: float = Field(default=5.0, gt=0)
+    late_message_hours: float = Field(default=12.0, gt=0)
+
+    media_dir: Path = Path("data/media")
+    media_max_mb: float = Field(default=25.0, gt=0)
+    transcription_model: str = "gpt-4o-mini-transcribe,whisper-1"
 
     enable_conversation_sync: bool = False
     use_cartaai_api: bool = False

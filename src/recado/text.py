@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from bisect import bisect_right
+from collections.abc import Callable
 
 MAX_MESSAGE_CHARACTERS = 20_000
 UNSEEN = re.compile(
@@ -65,18 +67,27 @@ def mask_phone(phone: str | None) -> str:
     return f"{phone[:3]}…{phone[-2:]}" if len(phone) > 6 else "…"
 
 
-def split_text(text: str, limit: int) -> list[str]:
-    """`text` in parts of at most `limit` characters, cut at a sentence end where there is one, else at a space.
+def split_text(text: str, limit: int, size: Callable[[str], int] = len) -> list[str]:
+    """`text` in parts of at most `limit` by `size` (characters), cut at a sentence end where there is one, else at a
+    space.
 
     Nothing is lost: the parts joined hold every word of `text`, in order.
     """
     parts = []
     rest = text.strip()
-    while len(rest) > limit:
-        cut = _last_end(rest, limit)
+    while size(rest) > limit:
+        cut = _last_end(rest, _longest(rest, limit, size))
         parts.append(rest[:cut].rstrip())
         rest = rest[cut:].lstrip()
     return [*parts, rest] if rest else parts
+
+
+def _longest(text: str, limit: int, size: Callable[[str], int]) -> int:
+    """How many of the first characters of `text` are within `limit`; at least one."""
+    if size is len:
+        return limit
+    # No character is smaller than one, so the longest start that fits is found by halving.
+    return max(1, bisect_right(range(limit + 1), limit, key=lambda end: size(text[:end])) - 1)
 
 
 def _last_end(text: str, limit: int) -> int:

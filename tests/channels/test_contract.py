@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from recado.channels.base import TEXT_LIMITS, Channel, InboundMessage, OutboundMessage, RawEvent, StatusUpdate, Template
+from recado.channels.base import Channel, InboundMessage, OutboundMessage, RawEvent, StatusUpdate, Template
+from recado.channels.rules import RULES
 from recado.channels.simulator import SimulatorChannel, SimulatorNetwork, describe
 from recado.channels.twilio import TwilioChannel
 from recado.clock import Clock
@@ -157,7 +158,7 @@ async def test_a_text_is_sent(party: Party) -> None:
 
 
 async def test_the_longest_text_is_taken(party: Party) -> None:
-    said = "ñ" * TEXT_LIMITS[party.channel.kind]
+    said = "ñ" * RULES[party.channel.kind].text
     await party.channel.send(party.account, text(said))
     assert await party.arrived() == [said]
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twilio.request_validator import RequestValidator
 
-from recado.channels.base import InboundMessage, StatusUpdate
+from recado.channels.base import Attachment, InboundMessage, StatusUpdate
 from recado.channels.twilio import TwilioChannel, own_address, raw_event, read_form, verify
-from recado.errors import MalformedEvent
+from recado.errors import MalformedEvent, Permanent, WindowClosed
 from tests.builders import ANA
 from tests.fakes.twilio_inbound import AUTH_TOKEN, inbound_form, sign, status_form
 
@@ -24,7 +24,7 @@ def parse(form: dict[str, str]) -> InboundMessage | StatusUpdate:
 
 @pytest.mark.parametrize(
     ("content_type", "kind"),
-    [("image/jpeg", "image"), ("audio/ogg", "audio"), ("video/mp4", "video"), ("application/pdf", "application")],
+    [("image/jpeg", "image"), ("audio/ogg", "audio"), ("video/mp4", "video"), ("application/pdf", "document")],
 )
 def test_media_without_text(content_type: str, kind: str) -> None:
     form = inbound_form(from_=ANA, to=SHOP, media=[("https://m/1", content_type), ("https://m/2", "image/png")])
@@ -32,8 +32,8 @@ def test_media_without_text(content_type: str, kind: str) -> None:
     assert isinstance(message, InboundMessage)
     assert (message.kind, message.text) == (kind, "")
     assert message.attachments == (
-        {"url": "https://m/1", "content_type": content_type},
-        {"url": "https://m/2", "content_type": "image/png"},
+        Attachment(kind, "https://m/1", content_type),
+        Attachment("image", "https://m/2", "image/png"),
     )
 
 
@@ -69,12 +69,14 @@ def test_a_status_says_why_it_failed() -> None:
     form = status_form(
         message_sid="SM1", status="undelivered", from_=SHOP, to=ANA, error_code=63016, error_message="outside"
     )
-    assert parse(form) == StatusUpdate("SM1", "failed", None, "63016", "outside", window_closed=True)
-    assert parse({**form, "ErrorCode": "63024"}) == StatusUpdate("SM1", "failed", None, "63024", "outside")
+    assert parse(form) == StatusUpdate("SM1", "failed", None, "63016", "outside", failure=WindowClosed)
+    assert parse({**form, "ErrorCode": "63024"}) == StatusUpdate(
+        "SM1", "failed", None, "63024", "outside", failure=Permanent
+    )
     for code in ("²", "", "x", "9" * 5_000):
         update = parse({**form, "ErrorCode": code})
         assert isinstance(update, StatusUpdate)
-        assert not update.window_closed
+        assert update.failure is not WindowClosed
 
 
 @pytest.mark.parametrize("delivery", ["", "x", "-1", "1.5", "²", "٣", "9" * 19, "9" * 5_000, "7 "])

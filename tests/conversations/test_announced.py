@@ -110,7 +110,7 @@ async def test_when_it_says_so_later_by_a_status_too(post: Post) -> None:
     conversation_id = await post.shop.hear("hola")
     await post.shop.say(conversation_id, "largo", READY)
     text = (await post.deliver(conversation_id))[-1]
-    await post.status("failed", "p1", text.id, code="63016", window_closed=True)
+    await post.status("failed", "p1", text.id, code="63016", failure=WindowClosed)
     await post.deliver(conversation_id)
     assert post.line.texts == ["largo", READY.name]
     assert await states(post, conversation_id) == ["sent", "held"]

@@ -77,7 +77,7 @@ async def test_who_writes_while_the_template_is_refused_gets_the_text_at_once(po
     else:
         (delivery,) = await post.deliver(conversation_id)
         await post.shop.hear("hola")
-        await post.status("failed", "p1", delivery.id, code="63041", template_refused=True)
+        await post.status("failed", "p1", delivery.id, code="63041", failure=TemplateRefused)
         await post.deliver(conversation_id)
     assert post.line.texts[-1] == "Sí, hay."
     assert await states(post, conversation_id) == ["sent"]
@@ -96,7 +96,7 @@ async def test_a_refusal_that_comes_later_by_a_status_is_alerted_and_leaves_the_
     conversation_id = await post.shop.open()
     await post.shop.say(conversation_id, "Sí, hay.", TEMPLATE)
     (delivery,) = await post.deliver(conversation_id)
-    await post.status("failed", "p1", delivery.id, code="63041", error="paused", template_refused=True)
+    await post.status("failed", "p1", delivery.id, code="63041", error="paused", failure=TemplateRefused)
     ((_, reason, _),) = post.alerts.sent
     assert f"template {TEMPLATE.name} (es): 63041: paused" in reason
     await post.shop.hear("hola")

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from recado.errors import Retryable
+from recado.errors import Retryable, WindowClosed
 from tests.builders import TEMPLATE, make_shop
 from tests.conversations.post import Post
 
@@ -89,11 +89,11 @@ async def test_closed_by_a_late_status_the_template_goes(post: Post) -> None:
     conversation_id = await post.shop.hear("hola")
     await post.shop.say(conversation_id, "uno", TEMPLATE)
     await post.deliver(conversation_id)
-    assert await post.status("failed", code="63016", window_closed=True)
+    assert await post.status("failed", code="63016", failure=WindowClosed)
     assert await post.due() == [(conversation_id, post.shop.merchant_id)]
     (delivery,) = await post.deliver(conversation_id)
     assert (delivery.state, delivery.provider_message_id, post.line.texts) == ("sent", "p2", ["uno", TEMPLATE.name])
-    assert await post.status("failed", "p2", code="63016", window_closed=True)
+    assert await post.status("failed", "p2", code="63016", failure=WindowClosed)
     assert (await post.shop.deliveries(conversation_id))[0].state == "failed"
     assert post.alerts.titles == ["delivery failed at the provider"]
 
@@ -105,7 +105,7 @@ async def test_closed_by_a_status_that_overtakes_the_send_the_template_goes_all_
     gate = post.line.gate = asyncio.Event()
     sending = asyncio.create_task(post.deliver(conversation_id))
     await post.line.started.wait()
-    await post.status("failed", "p1", delivery.id, code="63016", window_closed=True)
+    await post.status("failed", "p1", delivery.id, code="63016", failure=WindowClosed)
     post.line.gate = None
     gate.set()
     await sending

@@ -49,7 +49,11 @@ BAD: dict[str, tuple[str | bytes, int, str]] = {
         "should be a valid string",
     ),
     "wrong channel address": (HEAD.replace("+15550100", "shop"), 5, "'shop' is no phone number"),
-    "unknown channel": (HEAD.replace("simulator", "carrier-pigeon"), 5, "Input should be 'simulator' or 'twilio'"),
+    "unknown channel": (
+        HEAD.replace("simulator", "carrier-pigeon"),
+        5,
+        "Input should be 'simulator', 'twilio', 'whatsapp' or 'instagram'",
+    ),
     "missing auth_token": (
         HEAD.replace("kind: simulator", f"kind: twilio, account_sid: AC{'0' * 32}"),
         5,

@@ -89,7 +89,7 @@ async def prepare(url: str) -> Seed:
         assert account is not None
         conversations = ConversationService(session, account.merchant_id, clock)
         hello = InboundMessage("in-1", ANA, ANA, "Ana", "text", QUESTION)
-        ana, _ = await conversations.receive(account, hello, clock.now())
+        ana = (await conversations.receive(account, hello, clock.now())).conversation
         _, ben = await conversations.open(account, BEN, BEN, "Ben")
         _, cat = await conversations.open(account, CAT, CAT, "Cat")
         notifications = NotificationService(session, account.merchant_id, clock)

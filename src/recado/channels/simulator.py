@@ -9,18 +9,18 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recado.channels.base import InboundMessage, OutboundMessage, RawEvent, StatusUpdate
+from recado.channels.base import Attachment, InboundMessage, OutboundMessage, RawEvent, StatusUpdate
 from recado.clock import Clock
 from recado.db.engine import Database
 from recado.db.insert import insert_new
 from recado.db.models import SimulatorClock, SimulatorMessage
-from recado.errors import MalformedEvent
+from recado.errors import MalformedEvent, MediaRefused
 from recado.merchants.account import Account
 
 Notice = tuple[str, dict[str, Any]]
@@ -260,6 +260,10 @@ class SimulatorChannel:
         """The message of this delivery, if the network has it."""
         rows = await self._network.messages(message.to)
         return [row.id for row in rows if row.direction == "out" and row.client_reference == str(message.delivery_id)]
+
+    async def download(self, account: Account, attachment: Attachment, file: BinaryIO, limit: int) -> str | None:
+        """The network has no files yet. Raises MediaRefused."""
+        raise MediaRefused("the simulator keeps no files")
 
     async def close(self) -> None:
         """Nothing to let go."""

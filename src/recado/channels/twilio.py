@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
@@ -19,7 +19,15 @@ from twilio.http.response import Response
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
-from recado.channels.base import InboundMessage, OutboundMessage, RawEvent, StatusUpdate, template_id
+from recado.channels.base import (
+    Attachment,
+    InboundMessage,
+    OutboundMessage,
+    RawEvent,
+    StatusUpdate,
+    kind_of,
+    template_id,
+)
 from recado.errors import MalformedEvent, OptedOut, Permanent, Retryable, SendError, TemplateRefused, WindowClosed
 from recado.merchants.account import Account
 from recado.text import clean_text
@@ -192,6 +200,10 @@ class TwilioChannel:
             and (message.template is not None or (found.body or "").strip() == (message.text or "").strip())
         ]
 
+    async def download(self, account: Account, attachment: Attachment, file: BinaryIO, limit: int) -> str | None:
+        """Write a file of a message. Raises MediaRefused and SendError."""
+        raise NotImplementedError
+
     async def close(self) -> None:
         """Close the connections to Twilio."""
         if self._http is not None:
@@ -254,8 +266,7 @@ def _parse_status(sid: str, form: Form) -> StatusUpdate:
         delivery_id=_number(form, "delivery"),
         code=code or None,
         error=first(form, "ErrorMessage") or first(form, "ChannelStatusMessage") or None,
-        window_closed=CODES.get(_number(form, "ErrorCode") or 0) is WindowClosed,
-        template_refused=CODES.get(_number(form, "ErrorCode") or 0) is TemplateRefused,
+        failure=CODES.get(_number(form, "ErrorCode") or 0, Permanent) if code else None,
     )
 
 
@@ -266,7 +277,7 @@ def _parse_message(sid: str, form: Form) -> InboundMessage:
     attachments = _attachments(form)
     kind = first(form, "MessageType") or "text"
     if attachments:
-        kind = attachments[0]["content_type"].partition("/")[0] or "document"
+        kind = attachments[0].kind
     elif first(form, "ButtonPayload"):
         kind = "button"
     return InboundMessage(
@@ -282,8 +293,10 @@ def _parse_message(sid: str, form: Form) -> InboundMessage:
     )
 
 
-def _attachments(form: Form) -> tuple[dict[str, Any], ...]:
+def _attachments(form: Form) -> tuple[Attachment, ...]:
     number = min(_number(form, "NumMedia") or 0, 10)
+    types = [first(form, f"MediaContentType{n}") for n in range(number)]
     return tuple(
-        {"url": first(form, f"MediaUrl{n}"), "content_type": first(form, f"MediaContentType{n}")} for n in range(number)
+        Attachment(kind_of(content_type), first(form, f"MediaUrl{n}"), content_type or None)
+        for n, content_type in enumerate(types)
     )

@@ -8,12 +8,12 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
 from recado.alerts.service import Alerts
-from recado.channels.base import Channel, OutboundMessage
+from recado.channels.base import Channel, OutboundMedia, OutboundMessage
 from recado.clock import Clock
 from recado.conversations import window
 from recado.conversations.repository import ConversationRepository, NextDelivery
@@ -146,7 +146,10 @@ class Outbox:
         if not uncertain:
             delivery.sending_at = now
         delivery.state = "sending"
-        delivery.sent_as = None if message is None else "template" if message.template else "text"
+        if message is not None:
+            delivery.sent_as = "template" if message.template else "human" if message.by_human else "text"
+        else:
+            delivery.sent_as = None
         delivery.claimed_by = self._process_id
         delivery.due_at = now
         delivery.attempts += 1
@@ -160,20 +163,30 @@ class Outbox:
     def _message(
         self, delivery: Delivery, conversation: Conversation, contact: Contact, now: datetime, uncertain: bool
     ) -> OutboundMessage | None:
-        """The 24-hour rule at the moment of sending: text while the window is open, else the template, else nothing."""
-        free = window.is_open(conversation.last_inbound_at, now) and delivery.text is not None
+        """The rule of the window at the moment of sending: text while it is open, else the template, else nothing."""
+        way = window.way(
+            contact.channel,
+            conversation.last_inbound_at,
+            now,
+            has_text=delivery.text is not None or delivery.media is not None,
+            has_template=delivery.template is not None,
+            by_human=delivery.by_human,
+        )
         if uncertain:
-            free = delivery.sent_as == "text"
-        if not free and delivery.template is None:
+            way = cast(window.Way | None, delivery.sent_as)
+        if way is None:
             return None
-        template = None if free or delivery.template is None else read_template(delivery.template)
+        free, template = way != "template", delivery.template
         return OutboundMessage(
             delivery_id=delivery.id,
             to=contact.channel_user_id,
-            text=delivery.text if free else None,
-            template=template,
+            phone=contact.phone,
+            text=(delivery.text or (template or {}).get("text")) if free else None,
+            template=read_template(template) if template and not free else None,
             buttons=tuple(delivery.buttons) if free else (),
-            language=delivery.template["language"] if delivery.template else None,
+            language=template["language"] if template else None,
+            media=OutboundMedia(**delivery.media) if delivery.media and free else None,
+            by_human=way == "human",
         )
 
     async def _send(self, claim: Claim) -> Outcome:

@@ -1,17 +1,18 @@
 """Opening conversations, and writing what was said in them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recado.channels.base import TEXT_LIMITS, InboundMessage, Template
+from recado.channels.base import InboundMessage, OutboundMedia, Template
+from recado.channels.rules import RULES
 from recado.clock import Clock
 from recado.conversations.repository import ConversationRepository
 from recado.conversations.window import is_open, opens_window
-from recado.db.models import Contact, Conversation, Message
+from recado.db.models import Contact, Conversation, MediaFile, Message
 from recado.intents import Intent, Progress
 from recado.merchants.account import Account
 from recado.sync.entries import SyncEntries
@@ -33,6 +34,21 @@ class Reply:
     other_data: dict[str, Any] = field(default_factory=dict)
     prompt: str | None = None
     turn_id: int | None = None
+    by_human: bool = False
+    """A person wrote it."""
+    media: OutboundMedia | None = None
+    role: str = "response"
+    """`admin` when a person typed it on the dashboard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What came of an inbound message. `released`: deliveries that were held for it may go, the caller nudges them."""
+
+    contact: Contact
+    conversation: Conversation
+    message: Message
+    released: bool
 
 
 class ConversationService:
@@ -79,41 +95,50 @@ class ConversationService:
         await self._sync.opened([conversation.id], now)
         return contact, conversation
 
-    async def receive(
-        self, account: Account, inbound: InboundMessage, received_at: datetime
-    ) -> tuple[Conversation, bool]:
-        """Write down what a person sent, and that the window is open for 24 hours from when it arrived.
-
-        Returns the conversation, and whether deliveries that were held for this may go now: the caller nudges them.
-        """
+    async def receive(self, account: Account, inbound: InboundMessage, received_at: datetime) -> Received:
+        """Write down what a person sent, and that the window is open for 24 hours from when they sent it."""
         name = clean_text(inbound.name)[:200] if inbound.name else None
-        _, conversation = await self.open(account, inbound.channel_user_id, inbound.phone, name, to_change=True)
-        key = f"in:{account.channel}:{account.id}:{inbound.provider_message_id}"
+        contact, conversation = await self.open(account, inbound.channel_user_id, inbound.phone, name, to_change=True)
         message = Message(
             merchant_id=self._merchant_id,
             conversation_id=conversation.id,
             role="user",
             kind=inbound.kind,
             text=clean_text(inbound.text),
-            key=key,
+            key=inbound_key(account, inbound.provider_message_id),
             provider_message_id=inbound.provider_message_id,
             quoted_provider_message_id=inbound.quoted_provider_message_id,
-            attachments=list(inbound.attachments),
-            other_data={"button": inbound.button} if inbound.button else {},
+            attachments=[asdict(attachment) for attachment in inbound.attachments],
+            other_data=_other_data(inbound),
+            sent_at=inbound.sent_at,
             created_at=received_at,
         )
         self._session.add(message)
         await self._session.flush()
+        for position in range(len(inbound.attachments)):
+            self._session.add(
+                MediaFile(
+                    merchant_id=self._merchant_id, message_id=message.id, position=position, created_at=received_at
+                )
+            )
         await self._sync.said([(conversation.id, message.id)], [], received_at)
+        released = await self._open_window(conversation, inbound, received_at)
+        return Received(contact, conversation, message, released)
+
+    async def _open_window(self, conversation: Conversation, inbound: InboundMessage, received_at: datetime) -> bool:
+        """Whether deliveries that were held for this may go now."""
         if not opens_window(inbound.kind):
-            return conversation, False
-        was_closed = not is_open(conversation.last_inbound_at, received_at)
-        conversation.last_inbound_at = received_at
+            return False
+        written_at = min(inbound.sent_at or received_at, received_at)
+        last = conversation.last_inbound_at
+        if last is None or written_at > last:
+            conversation.last_inbound_at = written_at
+        was_closed = not is_open(last, received_at) and is_open(conversation.last_inbound_at, received_at)
         if not was_closed and inbound.button is None:
-            return conversation, False
+            return False
         # The window first: who is about to hold something looks at it again, and waits for us or we for them.
         await self._session.flush()
-        return conversation, await self.repository.release(conversation.id, received_at)
+        return await self.repository.release(conversation.id, received_at)
 
     async def instruct(self, conversation_id: int, key: str, text: str, other_data: dict[str, Any]) -> None:
         """Leave an instruction that only the agent reads, once."""
@@ -139,7 +164,7 @@ class ConversationService:
         rows = []
         for conversation, _, reply in said:
             text = reply.text or (reply.template.text if reply.template else "")
-            row = self._message(conversation.id, "response", reply.key, text, dict(reply.other_data))
+            row = self._message(conversation.id, reply.role, reply.key, text, dict(reply.other_data))
             row |= {"kind": "text" if reply.text else "template", "prompt": reply.prompt, "turn_id": reply.turn_id}
             rows.append(row)
         new = await self.repository.add_messages(rows)
@@ -172,7 +197,8 @@ class ConversationService:
     def _deliveries(
         self, conversation: Conversation, contact: Contact, reply: Reply, message_id: int
     ) -> list[dict[str, Any]]:
-        parts: list[str | None] = [*split_text(reply.text or "", TEXT_LIMITS[contact.channel])] or [None]
+        rules = RULES[contact.channel]
+        parts: list[str | None] = [*split_text(reply.text or "", rules.text, rules.size)] or [None]
         if reply.template and reply.template.announces and reply.text:
             parts = [None, *parts]  # the announcement goes alone, and only if the window is closed
         now = self._clock.now()
@@ -186,6 +212,8 @@ class ConversationService:
                 # One template stands for the whole text, however many parts that has.
                 "template": stored_template(reply.template) if number == 0 and reply.template else None,
                 "buttons": list(reply.buttons) if number == len(parts) - 1 else [],
+                "media": asdict(reply.media) if reply.media and number == 0 else None,
+                "by_human": reply.by_human,
                 "due_at": now,
             }
             for number, part in enumerate(parts)
@@ -206,6 +234,20 @@ class ConversationService:
             "turn_id": None,
             "created_at": self._clock.now(),
         }
+
+
+def inbound_key(account: Account, provider_message_id: str) -> str:
+    """The key of the message that the provider calls this."""
+    return f"in:{account.channel}:{account.id}:{provider_message_id}"
+
+
+def _other_data(inbound: InboundMessage) -> dict[str, Any]:
+    kept: dict[str, Any] = {"button": inbound.button} if inbound.button else {}
+    if inbound.about_provider_message_id:
+        kept["about"] = inbound.about_provider_message_id
+    if inbound.data:
+        kept["data"] = dict(inbound.data)
+    return kept
 
 
 def state_of(conversation: Conversation) -> Progress:

@@ -8,6 +8,7 @@ from recado.channels.base import StatusUpdate
 from recado.conversations import window
 from recado.conversations.repository import ConversationRepository
 from recado.db.models import Delivery
+from recado.errors import SendError, TemplateRefused, WindowClosed
 
 EARLIER_STATES: Mapping[str, tuple[str, ...]] = {
     "sent": ("pending", "sending"),
@@ -39,7 +40,7 @@ async def apply_status(repository: ConversationRepository, alerts: Alerts, updat
         return False
     if earlier is None or delivery.state not in earlier or _is_of_earlier_send(delivery, update):
         return True
-    if update.window_closed and delivery.sent_as == "text" and await _has_template(repository, delivery):
+    if _is(update, WindowClosed) and delivery.sent_as == "text" and await _has_template(repository, delivery):
         # The sweep sends it again, as its template. The text's provider id stays until then, to know its statuses by.
         delivery.state, delivery.provider_message_id = "pending", update.provider_message_id
         await repository.close_window(delivery.conversation_id, delivery.sending_at)
@@ -49,7 +50,7 @@ async def apply_status(repository: ConversationRepository, alerts: Alerts, updat
     if update.state == "failed":
         delivery.provider_code, delivery.error = update.code, update.error
         reason = f"{update.code}: {update.error}"
-        if update.template_refused and delivery.sent_as == "template":
+        if _is(update, TemplateRefused) and delivery.sent_as == "template":
             reason = refused(delivery, reason)
             if delivery.text is not None:
                 # It goes as text as soon as the person writes, or at once if they have.
@@ -63,6 +64,10 @@ async def apply_status(repository: ConversationRepository, alerts: Alerts, updat
             delivery_id=delivery.id,
         )
     return True
+
+
+def _is(update: StatusUpdate, kind: type[SendError]) -> bool:
+    return update.failure is not None and issubclass(update.failure, kind)
 
 
 async def _has_template(repository: ConversationRepository, delivery: Delivery) -> bool:

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from recado.db.models import ChannelAccount, Merchant, MerchantUser
 from recado.db.paging import page_of
-from recado.merchants.account import Account
+from recado.merchants.account import Account, usable_templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,12 @@ async def find_account(session: AsyncSession, channel: str, address: str) -> Acc
     """The oldest active account at this address."""
     found = await accounts_at(session, channel, address)
     return found[0] if found else None
+
+
+async def accounts_of_waba(session: AsyncSession, waba_id: str) -> list[Account]:
+    """The active accounts of a WhatsApp Business Account, of all merchants."""
+    query = select(ChannelAccount).where(ChannelAccount.waba_id == waba_id, ChannelAccount.active)
+    return [to_account(row) for row in await session.scalars(query.order_by(ChannelAccount.id))]
 
 
 async def owners_of(session: AsyncSession, channel: str, address: str) -> list[Owner]:
@@ -75,7 +81,18 @@ async def merchant_by_sub_domain(session: AsyncSession, sub_domain: str) -> Merc
 
 def to_account(row: ChannelAccount) -> Account:
     """The row as channels see it."""
-    return Account(row.id, row.merchant_id, row.channel, row.address, row.credentials, row.templates)
+    return Account(
+        row.id,
+        row.merchant_id,
+        row.channel,
+        row.address,
+        row.credentials,
+        usable_templates(row.templates, row.approvals or {}) if row.approvals else row.templates,
+        portfolio=row.portfolio or f"{row.channel}:{row.address}",
+        per_second=row.per_second,
+        daily_limit=row.daily_limit,
+        waba_id=row.waba_id,
+    )
 
 
 class MerchantRepository:

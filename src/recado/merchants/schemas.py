@@ -1,6 +1,6 @@
 """The format of `recado apply`: merchants as code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self, cast
 from zoneinfo import available_timezones
 
@@ -45,29 +45,80 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
 
+SECRETS: Mapping[str, tuple[str, ...]] = {
+    "simulator": (),
+    "twilio": ("account_sid", "auth_token"),
+    "whatsapp": ("access_token", "app_secret", "verify_token"),
+    "instagram": ("access_token", "app_secret", "verify_token"),
+}
+"""What each kind of channel needs, and what is encrypted at rest."""
+
+OPTIONAL: Mapping[str, tuple[str, ...]] = {
+    "twilio": ("messaging_service_sid",),
+    "instagram": ("login",),
+}
+"""What it may have beside that, kept with its secrets."""
+
+ADDRESSES = {"whatsapp": "phone_number_id", "instagram": "instagram_id"}
+"""How Meta's kinds name their address. The others have a phone number."""
+
+MetaId = Annotated[str, Field(pattern=r"^[0-9]{1,32}$")]
+Secret = Annotated[str, Field(min_length=8, max_length=1_000)]
+
+
 class ChannelSpec(_Strict):
     """One channel account. `templates` maps a template's name to the provider's id, or to one id for each language.
 
-    `shared`: other merchants have this address too.
+    `shared`: other merchants have this address too. `portfolio`, `per_second`, `daily_limit`: see `ChannelAccount`.
     """
 
-    kind: Literal["simulator", "twilio"]
-    address: Phone
+    kind: Literal["simulator", "twilio", "whatsapp", "instagram"]
+    address: str = ""
     shared: bool = False
     account_sid: str | None = Field(None, pattern=r"^AC[0-9a-fA-F]{32}$")
-    auth_token: str | None = Field(None, min_length=8)
+    auth_token: Secret | None = None
+    messaging_service_sid: str | None = Field(None, pattern=r"^MG[0-9a-fA-F]{32}$")
+    phone_number_id: MetaId | None = None
+    waba_id: MetaId | None = None
+    instagram_id: MetaId | None = None
+    access_token: Secret | None = None
+    app_secret: Secret | None = None
+    verify_token: Secret | None = None
+    login: Literal["instagram", "facebook"] | None = None
+    portfolio: str | None = Field(None, min_length=1, max_length=100)
+    per_second: float | None = Field(None, gt=0, le=1_000)
+    daily_limit: int | None = Field(None, ge=0)
     templates: dict[str, str | dict[str, str]] = {}
 
     @model_validator(mode="after")
-    def _has_credentials(self) -> Self:
-        if self.kind == "twilio" and not (self.account_sid and self.auth_token):
-            raise ValueError("a twilio channel needs account_sid and auth_token")
+    def _is_whole(self) -> Self:
+        if not all(getattr(self, name) for name in SECRETS[self.kind]):
+            raise ValueError(f"a {self.kind} channel needs {' and '.join(SECRETS[self.kind])}")
+        known = {*SECRETS[self.kind], *OPTIONAL.get(self.kind, ()), ADDRESSES.get(self.kind, "address")}
+        known |= {"waba_id"} if self.kind == "whatsapp" else set()
+        everything = {name for names in (*SECRETS.values(), *OPTIONAL.values()) for name in names}
+        everything |= {"address", *ADDRESSES.values(), "waba_id"}
+        foreign = sorted(name for name in everything - known if getattr(self, name))
+        if foreign:
+            raise ValueError(f"a {self.kind} channel has no {' and no '.join(foreign)}")
+        if self.kind in ADDRESSES:
+            self.address = getattr(self, ADDRESSES[self.kind]) or ""
+            if not self.address:
+                raise ValueError(f"a {self.kind} channel needs {ADDRESSES[self.kind]}")
+        else:
+            self.address = e164(self.address)
         return self
 
     @property
     def credentials(self) -> dict[str, Any]:
         """What is encrypted at rest."""
-        return self.model_dump(include={"account_sid", "auth_token"}, exclude_none=True)
+        names = {*SECRETS[self.kind], *OPTIONAL.get(self.kind, ())}
+        return self.model_dump(include=names, exclude_none=True)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What is kept beside it, as `ChannelAccount` names it."""
+        return self.model_dump(include={"templates", "shared", "waba_id", "portfolio", "per_second", "daily_limit"})
 
 
 class StaffSpec(_Strict):

@@ -132,7 +132,7 @@ async def apply_merchants(session: AsyncSession, clock: Clock, file: MerchantsFi
     for spec in file.merchants:
         merchant = await _apply_merchant(session, clock, spec, applied)
         applied.merchants.append(merchant)
-        await _apply_channels(session, merchant, spec, applied)
+        await _apply_channels(session, clock, merchant, spec, applied)
         await _apply_staff(session, merchant, spec, applied)
         await _apply_documents(session, clock, merchant, spec.documents, applied)
     await session.flush()
@@ -171,7 +171,9 @@ async def _apply_merchant(session: AsyncSession, clock: Clock, spec: MerchantSpe
     return merchant
 
 
-async def _apply_channels(session: AsyncSession, merchant: Merchant, spec: MerchantSpec, applied: Applied) -> None:
+async def _apply_channels(
+    session: AsyncSession, clock: Clock, merchant: Merchant, spec: MerchantSpec, applied: Applied
+) -> None:
     # Credentials stay unread: with a new SECRET_KEY they cannot be, and applying again is what mends that.
     accounts = select(ChannelAccount).options(defer(ChannelAccount.credentials))
     for channel in spec.channels:
@@ -182,13 +184,13 @@ async def _apply_channels(session: AsyncSession, merchant: Merchant, spec: Merch
                 ChannelAccount.address == channel.address,
             )
         )
-        values = {"templates": channel.templates, "shared": channel.shared}
         if row is None:
             place = {"merchant_id": merchant.id, "channel": channel.kind, "address": channel.address}
-            session.add(ChannelAccount(**place, credentials=channel.credentials, **values))
+            now = clock.now()  # what came before is nobody's business here
+            session.add(ChannelAccount(**place, credentials=channel.credentials, caught_up_to=now, **channel.values))
             applied.lines.append(f"channel {channel.kind} {channel.address}: created")
         else:
-            changed = _update(row, {**values, "active": True})
+            changed = _update(row, {**channel.values, "active": True})
             if await _stored_credentials(session, row.id) != channel.credentials:
                 row.credentials, changed = channel.credentials, True
             if changed:

@@ -8,7 +8,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from recado.alerts.service import Alerts
-from recado.channels.base import Channel, InboundMessage, StatusUpdate
+from recado.channels.base import Channel, Event, InboundMessage, StatusUpdate
 from recado.clock import Clock
 from recado.conversations.repository import ConversationRepository
 from recado.conversations.service import ConversationService
@@ -128,7 +128,7 @@ class Ingest:
             log.info("status of a message that is not ours", event_id=event.id)
 
     async def _of_several(
-        self, session: AsyncSession, event: InboxEvent, accounts: list[Account], parsed: InboundMessage | StatusUpdate
+        self, session: AsyncSession, event: InboxEvent, accounts: list[Account], parsed: Event
     ) -> Account | None:
         """Which of the accounts of a shared address an event is for. None: no delivery, or nobody yet, tells."""
         merchant_id = event.merchant_id
@@ -142,7 +142,7 @@ class Ingest:
         session: AsyncSession,
         event: InboxEvent,
         account: Account,
-        parsed: InboundMessage | StatusUpdate,
+        parsed: Event,
         touched: Touched,
     ) -> None:
         event.merchant_id, event.state, event.error = account.merchant_id, "done", None
@@ -151,12 +151,14 @@ class Ingest:
             if not await apply_status(repository, self._alerts, parsed, self._clock.now()):
                 log.info("status of a message that is not ours", event_id=event.id)
             return
-        conversation, released = await ConversationService(session, account.merchant_id, self._clock).receive(
+        if not isinstance(parsed, InboundMessage):
+            return
+        received = await ConversationService(session, account.merchant_id, self._clock).receive(
             account, parsed, event.received_at
         )
-        touched.written[conversation.id] = account.merchant_id
-        if released:
-            touched.released.add(conversation.id)
+        touched.written[received.conversation.id] = account.merchant_id
+        if received.released:
+            touched.released.add(received.conversation.id)
 
     async def _put_aside(self, event: InboxEvent, state: str, reason: str) -> None:
         told, event.state, event.error = event.error == reason, state, reason

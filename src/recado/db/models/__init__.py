@@ -8,6 +8,7 @@ from recado.db.models.conversations import (
     Contact,
     Conversation,
     Delivery,
+    MediaFile,
     Message,
 )
 from recado.db.models.knowledge import (
@@ -19,7 +20,8 @@ from recado.db.models.knowledge import (
     Notification,
     SupportClassification,
 )
-from recado.db.models.merchants import ApiKey, ChannelAccount, Merchant, MerchantUser
+from recado.db.models.limits import NewRecipient, SendLimit
+from recado.db.models.merchants import ApiKey, ChannelAccount, LinkCode, Merchant, MerchantUser, StaffLink
 from recado.db.models.simulator import SimulatorClock, SimulatorMessage
 from recado.db.models.sync import PENDING_SYNC, SyncEntry, SyncSession
 from recado.db.models.turns import RECEIVED_EVENT, ROUTING_EVENT, RUNNING_TURN, InboxEvent, Turn
@@ -45,12 +47,17 @@ __all__ = [
     "Delivery",
     "Document",
     "InboxEvent",
+    "LinkCode",
+    "MediaFile",
     "Merchant",
     "MerchantUser",
     "Message",
+    "NewRecipient",
     "Notification",
+    "SendLimit",
     "SimulatorClock",
     "SimulatorMessage",
+    "StaffLink",
     "SupportClassification",
     "SyncEntry",
     "SyncSession",

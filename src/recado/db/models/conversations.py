@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from recado.db.base import Base, UtcDateTime
@@ -21,7 +21,11 @@ HELD_DELIVERY = text("state = 'held'")
 
 
 class Contact(Base):
-    """A person on a channel. The phone number is an attribute and may be missing."""
+    """A person on a channel. The phone number is an attribute and may be missing.
+
+    `channel_user_id` changes when the provider says so: a phone number turns out to have a business-scoped user id, or
+    a person has another number.
+    """
 
     __tablename__ = "contacts"
     __table_args__ = (UniqueConstraint("merchant_id", "channel", "channel_user_id"),)
@@ -32,6 +36,12 @@ class Contact(Base):
     channel_user_id: Mapped[str]
     phone: Mapped[str | None] = mapped_column(index=True)
     name: Mapped[str | None]
+    opt_out: Mapped[str | None]
+    """`all`: they want no messages. `marketing`: they want nothing that they did not ask for. None: neither."""
+    opt_out_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When `opt_out` was last changed."""
+    superseded_by_id: Mapped[int | None]
+    """The contact that is used for this person instead: they were here twice, with and without their number."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -92,6 +102,8 @@ class Message(Base):
     """The prompt that produced it: its name and the first 12 hex digits of its SHA-256."""
     turn_id: Mapped[int | None] = mapped_column(ForeignKey("turns.id"))
     """The turn that answers (an inbound message) or made it (an outbound one)."""
+    sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When the person sent it, by the provider's clock; `created_at` is when it arrived here."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -127,8 +139,15 @@ class Delivery(Base):
     """{name, language, variables, text, buttons, announces}, for a closed window. None: there is no way outside it.
     `announces`: it only tells that the message is ready; the message's other parts are held until the window opens."""
     buttons: Mapped[list[dict[str, Any]]]
+    """{id, title, description?}: up to three are buttons, more are the rows of a list."""
+    media: Mapped[dict[str, Any] | None]
+    """{kind, url, filename}: a file that goes with the text."""
+    by_human: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """A person wrote it, which some channels take for longer than 24 hours."""
     sent_as: Mapped[str | None]
-    """`text` or `template`, decided at the moment of sending."""
+    """`text`, `human` (text outside the window that a person wrote) or `template`, decided at the moment of sending."""
+    slot_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When the limits let it go. None: they have not been asked yet."""
     provider_message_id: Mapped[str | None]
     provider_code: Mapped[str | None]
     error: Mapped[str | None] = mapped_column(Text)
@@ -138,3 +157,30 @@ class Delivery(Base):
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
     sending_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class MediaFile(Base):
+    """A file that a person sent. State: `pending`; then `stored`, `refused` (it must not be kept) or `failed` (it could
+    not be fetched); `removed` once the person has taken it back. `error` says why.
+    """
+
+    __tablename__ = "media_files"
+    __table_args__ = (UniqueConstraint("message_id", "position"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    merchant_id: Mapped[int] = mapped_column(ForeignKey("merchants.id"))
+    message_id: Mapped[int] = mapped_column(ForeignKey("messages.id"))
+    position: Mapped[int]
+    """Which of the message's attachments it is, from 0."""
+    state: Mapped[str] = mapped_column(default="pending", server_default="pending")
+    content_type: Mapped[str | None]
+    """What its bytes are, once it is stored."""
+    size: Mapped[int | None]
+    sha256: Mapped[str | None]
+    path: Mapped[str | None]
+    """Where it is under MEDIA_DIR."""
+    transcript: Mapped[str | None] = mapped_column(Text)
+    """What is said in it. Empty: nothing; None: nobody has listened."""
+    error: Mapped[str | None] = mapped_column(Text)
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -47,6 +47,19 @@ class ChannelAccount(Base):
     active: Mapped[bool] = mapped_column(default=True)
     shared: Mapped[bool] = mapped_column(default=False, server_default=false())
     """Whether other merchants may have the same address, which then say so too."""
+    waba_id: Mapped[str | None] = mapped_column(index=True)
+    """Meta's WhatsApp Business Account, which owns templates. Not secret: events are found by it."""
+    portfolio: Mapped[str | None]
+    """The business portfolio whose cap of new recipients it shares. None: the account stands for itself."""
+    per_second: Mapped[float | None]
+    """How many messages a second it may send. None: what its channel allows."""
+    daily_limit: Mapped[int | None]
+    """How many new people its portfolio may write to within 24 hours, outside windows. None: what its channel allows;
+    0: as many as it likes."""
+    approvals: Mapped[dict[str, Any] | None]
+    """What the provider says of templates: {name: {language: {status, id, reason, category}}}."""
+    caught_up_to: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """Until when all that the provider has was taken in. None: nobody has looked yet."""
 
 
 class MerchantUser(Base):
@@ -61,6 +74,35 @@ class MerchantUser(Base):
     phone: Mapped[str]
     types: Mapped[list[str]]
     active: Mapped[bool] = mapped_column(default=True)
+
+
+class StaffLink(Base):
+    """A channel's user id that is a member of the staff, proven with a code: their number may be hidden there."""
+
+    __tablename__ = "staff_links"
+    __table_args__ = (UniqueConstraint("merchant_id", "channel", "channel_user_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    merchant_id: Mapped[int] = mapped_column(ForeignKey("merchants.id"))
+    merchant_user_id: Mapped[int] = mapped_column(ForeignKey("merchant_users.id"), index=True)
+    channel: Mapped[str]
+    channel_user_id: Mapped[str]
+    linked_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class LinkCode(Base):
+    """A one-time code with which a member of the staff links the account that they write from. Its hash is kept."""
+
+    __tablename__ = "link_codes"
+    __table_args__ = (UniqueConstraint("code_hash"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    merchant_id: Mapped[int] = mapped_column(ForeignKey("merchants.id"))
+    merchant_user_id: Mapped[int] = mapped_column(ForeignKey("merchant_users.id"), index=True)
+    code_hash: Mapped[str]
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class ApiKey(Base):
