@@ -1,13 +1,16 @@
 """Fixtures: databases of both kinds, and running servers."""
 
+import asyncio
 import os
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import event, make_url
 
 from recado.db.engine import Database
 from recado.db.migrate import migrate
@@ -16,9 +19,12 @@ from tests.support import BODEGA, RecadoServer, copy_database
 POSTGRES_URL = os.environ.get("RECADO_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 
 
+def _libpq(url: str) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
 def _connect_postgres() -> psycopg.Connection[tuple[object, ...]]:
-    url = make_url(POSTGRES_URL).set(drivername="postgresql")
-    return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True, connect_timeout=3)
+    return psycopg.connect(_libpq(POSTGRES_URL), autocommit=True, connect_timeout=3)
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +45,13 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path, postgres_
         return
     if postgres_missing:
         pytest.skip(postgres_missing)
+    with postgres_schema() as url:
+        yield url
+
+
+@contextmanager
+def postgres_schema() -> Iterator[str]:
+    """The URL of an empty PostgreSQL schema of its own."""
     schema = f"recado_{uuid.uuid4().hex[:12]}"
     with _connect_postgres() as connection:
         connection.execute(f"CREATE SCHEMA {schema}")
@@ -54,11 +67,48 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path, postgres_
             connection.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
-@pytest.fixture
-async def database(empty_database_url: str) -> AsyncIterator[Database]:
-    """A migrated database, of each kind in turn."""
-    database = Database(empty_database_url)
+async def _migrate(url: str, said: list[str]) -> None:
+    """Migrate an empty database, and keep what was said to it."""
+    database = Database(url)
+
+    @event.listens_for(database.engine.sync_engine, "before_cursor_execute")
+    def listen(_c: object, _cursor: object, statement: str, parameters: object, *_more: object) -> None:
+        if not parameters and not statement.lstrip().upper().startswith("SELECT"):
+            said.append(statement)  # what has parameters changes rows, and there are none
+
     await migrate(database)
+    await database.close()
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the newest schema, to be copied: migrating takes a hundred times as long."""
+    path = tmp_path_factory.mktemp("migrated") / "test.db"
+    asyncio.run(_migrate(f"sqlite+aiosqlite:///{path}", []))
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrating_sql(postgres_missing: str | None) -> str:
+    """What the migrations say to PostgreSQL, to be said again at once."""
+    said: list[str] = []
+    if not postgres_missing:
+        with postgres_schema() as url:
+            asyncio.run(_migrate(url, said))
+    return ";\n".join(said)
+
+
+@pytest.fixture
+async def database(
+    empty_database_url: str, tmp_path: Path, migrated_file: Path, migrating_sql: str
+) -> AsyncIterator[Database]:
+    """A migrated database, of each kind in turn."""
+    if empty_database_url.startswith("sqlite"):
+        shutil.copy(migrated_file, tmp_path / "test.db")
+    else:
+        with psycopg.connect(_libpq(empty_database_url), autocommit=True) as connection:
+            connection.execute(migrating_sql)
+    database = Database(empty_database_url)
     yield database
     await database.close()
 
