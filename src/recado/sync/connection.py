@@ -14,9 +14,9 @@ import httpx
 import structlog
 
 from recado.errors import ConversationGone, SyncError, SyncRejected, SyncUnavailable, WrongPrefix
+from recado.lanes import Lanes
 from recado.sync.answers import read_answer
 from recado.sync.circuit import Circuit
-from recado.sync.lanes import Lanes
 from recado.sync.metrics import ATTEMPTS, CIRCUIT_OPEN, FAILURES, SECONDS
 
 STALE_SOCKETS = 3
@@ -88,7 +88,7 @@ class Connection:
 
     async def close(self) -> None:
         """Close its connections."""
-        await self._lanes.close()
+        await self._lanes.aclose()
 
     async def send(self, call: Call) -> Any:
         """The `data` of the API's answer. Raises SyncUnavailable (WrongPrefix), SyncRejected or ConversationGone."""
@@ -122,7 +122,7 @@ class Connection:
             request.extensions["trace"] = flight
             try:
                 async with asyncio.timeout(self._timeout):
-                    return await self._lanes.send(request)
+                    return await self._lanes.handle_async_request(request)
             except TimeoutError:
                 text = f"the conversation API did not answer within {self._timeout:g} s"
                 raise SyncUnavailable(text, "timeout", ambiguous=flight.arrived) from None

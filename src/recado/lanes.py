@@ -1,8 +1,7 @@
 """Connections to one host, one pool for each.
 
-httpx's client and a pool of many connections take more time than the exchange itself: the pool's time grows with the
-square of its connections. A transport of one connection each, without cookies, redirects and authentication that this
-API has not, costs half.
+A pool of many connections takes more time than the exchange itself, which grows with the square of their number, and
+takes a connection whose call was cancelled for one that is busy for ever.
 """
 
 import asyncio
@@ -13,12 +12,12 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 KEEPALIVE_SECONDS = 4.0
-"""The API cuts a connection after 5 s without a request; ours must be the first to let go."""
+"""Many servers cut a connection after 5 s without a request; ours must be the first to let go."""
 _LIMITS = httpx.Limits(max_connections=1, keepalive_expiry=KEEPALIVE_SECONDS)
 
 
 @lru_cache
-def _ssl_context() -> SSLContext:
+def ssl_context() -> SSLContext:
     """Reading the authorities takes tens of milliseconds, so once per process."""
     return httpx.create_ssl_context()
 
@@ -28,14 +27,16 @@ def _proxy(url: httpx.URL) -> str | None:
     return None if proxy_bypass(url.host) else getproxies().get(url.scheme)
 
 
-class Lanes:
-    """As many connections as are needed at once; nobody waits for one."""
+class Lanes(httpx.AsyncBaseTransport):
+    """A transport with as many connections as are needed at once: nobody waits for one. For answers that are read
+    whole: what comes of a stream is in memory.
+    """
 
     def __init__(self) -> None:
         self._free: list[httpx.AsyncHTTPTransport] = []
         self._busy: set[httpx.AsyncHTTPTransport] = set()
 
-    async def send(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The whole answer. Raises httpx.RequestError."""
         # The one that was used last: its connection is the likeliest to be alive still.
         lane = self._free.pop() if self._free else self._open(request.url)
@@ -56,9 +57,9 @@ class Lanes:
         return response
 
     def _open(self, url: httpx.URL) -> httpx.AsyncHTTPTransport:
-        return httpx.AsyncHTTPTransport(verify=_ssl_context(), limits=_LIMITS, proxy=_proxy(url))
+        return httpx.AsyncHTTPTransport(verify=ssl_context(), limits=_LIMITS, proxy=_proxy(url))
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close all connections."""
         lanes, self._free = [*self._free, *self._busy], []
         self._busy.clear()
