@@ -10,7 +10,7 @@ from recado.http import api, errors, health, openapi, simulator
 from recado.http.auth import Authentication
 from recado.http.limits import BodyLimit
 from recado.http.services import HttpServices
-from recado.http.webhooks import twilio
+from recado.http.webhooks import meta, twilio
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -29,6 +29,7 @@ def create_app(services: HttpServices, lifespan: Lifespan | None = None) -> Fast
     app.add_middleware(Authentication, services=services)
     app.add_middleware(BodyLimit)
     app.include_router(twilio.router(services))
+    app.include_router(meta.router(services))
     app.include_router(api.router(services))
     app.include_router(health.router(services))
     app.include_router(simulator.router(services))
