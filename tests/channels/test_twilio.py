@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from recado.channels.base import InboundMessage, OutboundMessage, Template
-from recado.channels.twilio import TwilioChannel
+from recado.channels.base import InboundMessage, OutboundMedia, OutboundMessage, Template
+from recado.channels.twilio.channel import TwilioChannel
+from recado.channels.twilio.codes import CODES
+from recado.channels.twilio.http import SETTLING
 from recado.clock import Clock
-from recado.errors import OptedOut, Permanent, Retryable, SendError, TemplateRefused, WindowClosed
+from recado.errors import AccountRefused, OptedOut, Permanent, Retryable, SendError, TemplateRefused, WindowClosed
 from recado.merchants.account import Account
 from tests.builders import ANA
 from tests.fakes.server import running
@@ -69,45 +71,67 @@ async def test_a_templates_variables_are_numbered_in_its_order(fake: TwilioFake,
 async def test_a_template_without_content_sid_names_the_remedy(
     fake: TwilioFake, channel: TwilioChannel, name: str, language: str
 ) -> None:
-    with pytest.raises(TemplateRefused, match=f"no Content SID for template {name}: name it under `templates`"):
+    with pytest.raises(TemplateRefused, match=f"no Content SID of an approved template {name}"):
         await channel.send(ACCOUNT, OutboundMessage(7, ANA, template=Template(name, language, {}, "")))
     assert fake.sends() == []
 
 
-BUTTON = ({"id": "answer", "title": "Responder"},)
+async def test_a_messaging_service_sends_where_the_account_has_one(fake: TwilioFake, channel: TwilioChannel) -> None:
+    account = replace(ACCOUNT, credentials={**ACCOUNT.credentials, "messaging_service_sid": "MG1"})
+    since = Clock().now()
+    sid = await channel.send(account, HELLO)
+    sent = fake.sends()[0]["body"]
+    assert sent["MessagingServiceSid"] == "MG1"
+    assert "From" not in sent
+    assert await channel.find(account, HELLO, since) == [sid]
+    assert await channel.find(ACCOUNT, HELLO, since) == []
 
 
-async def test_a_text_goes_with_its_button_where_the_account_has_a_content_for_it(
+async def test_a_person_is_reached_by_their_number_and_else_by_their_id(
     fake: TwilioFake, channel: TwilioChannel
 ) -> None:
-    account = replace(ACCOUNT, templates={"answer_button": {"es": "HX9"}})
-    await channel.send(account, OutboundMessage(7, ANA, "¿Venden hielo?", buttons=BUTTON, language="es"))
-    sent = fake.sends()[0]["body"]
-    assert (sent["ContentSid"], sent["ContentVariables"]) == ("HX9", '{"1": "¿Venden hielo?"}')
-    assert "Body" not in sent
+    for message in (OutboundMessage(7, "PE.abc", "hola", phone=ANA), OutboundMessage(8, "PE.abc", "hola")):
+        sid = await channel.send(ACCOUNT, message)
+        assert await channel.find(ACCOUNT, message, Clock().now()) == [sid]
+    assert [sent["body"]["To"] for sent in fake.sends()] == [f"whatsapp:{ANA}", "whatsapp:PE.abc"]
 
 
-@pytest.mark.parametrize(
-    ("text", "language", "buttons"),
-    [
-        ("hola", "en", BUTTON),
-        ("hola", None, BUTTON),
-        ("hola", "es", ()),
-        ("hola", "es", BUTTON * 2),
-        ("hola", "es", ({"id": "other", "title": "?"},)),
-        ("dos\nlíneas", "es", BUTTON),
-        ("muchos     espacios", "es", BUTTON),
-        ("x" * 1_025, "es", BUTTON),
-    ],
-)
-async def test_else_the_text_goes_alone_and_whole(
-    fake: TwilioFake, channel: TwilioChannel, text: str, language: str | None, buttons: tuple[dict[str, str], ...]
-) -> None:
-    account = replace(ACCOUNT, templates={"answer_button": {"es": "HX9"}})
-    await channel.send(account, OutboundMessage(7, ANA, text, buttons=buttons, language=language))
-    sent = fake.sends()[0]["body"]
-    assert sent["Body"] == text
+@pytest.mark.parametrize("caption", ["El catálogo", None])
+async def test_a_file_goes_with_its_caption(fake: TwilioFake, channel: TwilioChannel, caption: str | None) -> None:
+    media = OutboundMedia("document", "https://shop.example/catalog.pdf", "catalog.pdf")
+    buttons = ({"id": "a", "title": "A"},)  # no content carries both
+    message = OutboundMessage(7, ANA, caption, media=media, buttons=buttons)
+    other = await channel.send(ACCOUNT, OutboundMessage(6, ANA, caption or "hola"))
+    sid = await channel.send(ACCOUNT, message)
+    sent = fake.sends()[1]["body"]
+    assert (sent["MediaUrl"], sent.get("Body")) == (media.url, caption)
     assert "ContentSid" not in sent
+    found = await channel.find(ACCOUNT, message, Clock().now())
+    assert found == [sid]
+    assert other not in found
+
+
+async def test_when_to_come_again_is_told(fake: TwilioFake, channel: TwilioChannel) -> None:
+    fake.apply_script({"faults": [{"fault": {"status": 429, "retry_after": 7}}]})
+    with pytest.raises(Retryable) as failed:
+        await channel.send(ACCOUNT, HELLO)
+    assert (failed.value.retry_after, failed.value.ambiguous) == (7.0, False)
+    assert failed.value.remedy
+
+
+async def test_a_send_without_an_answer_is_looked_for_a_little_later(fake: TwilioFake, channel: TwilioChannel) -> None:
+    fake.apply_script({"faults": [{"fault": {"hang": True}}]})
+    with pytest.raises(Retryable) as failed:
+        await channel.send(ACCOUNT, HELLO)
+    assert (failed.value.retry_after, failed.value.ambiguous) == (SETTLING, True)
+
+
+async def test_what_a_template_may_not_say_is_refused_as_a_template(fake: TwilioFake, channel: TwilioChannel) -> None:
+    fake.apply_script({"faults": [{"fault": {"code": 63040}}]})
+    template = Template("t", "es", {"a": "x"}, "")
+    with pytest.raises(TemplateRefused) as failed:
+        await channel.send(ACCOUNT, OutboundMessage(7, ANA, template=template))
+    assert (failed.value.code, failed.value.remedy) == ("63040", CODES[63040].remedy)
 
 
 FAULTS: list[tuple[dict[str, Any], type[SendError], str | None, bool]] = [
@@ -122,8 +146,9 @@ FAULTS: list[tuple[dict[str, Any], type[SendError], str | None, bool]] = [
     ({"code": 63016}, WindowClosed, "63016", False),
     ({"code": 21610}, OptedOut, "21610", False),
     ({"code": 63024}, Permanent, "63024", False),
-    ({"code": 63027}, TemplateRefused, "63027", False),
-    ({"code": 63040}, TemplateRefused, "63040", False),
+    ({"code": 63027}, Permanent, "63027", False),
+    ({"code": 63007}, AccountRefused, "63007", False),
+    ({"status": 401, "html": True}, AccountRefused, "20003", False),
     ({"code": 99998, "status": 400}, Permanent, "99998", False),
     ({"status": 404, "html": True}, Permanent, "404", False),
     ({"cut": True}, Retryable, None, True),
@@ -144,9 +169,9 @@ async def test_each_failure_has_its_meaning(
     assert AUTH_TOKEN not in str(failed.value)
 
 
-async def test_wrong_credentials_are_permanent(fake: TwilioFake, channel: TwilioChannel) -> None:
+async def test_wrong_credentials_are_the_accounts_fault(fake: TwilioFake, channel: TwilioChannel) -> None:
     fake.apply_script({"accounts": {ACCOUNT_SID: "another token"}})
-    with pytest.raises(Permanent, match="20003"):
+    with pytest.raises(AccountRefused, match="20003"):
         await channel.send(ACCOUNT, HELLO)
 
 

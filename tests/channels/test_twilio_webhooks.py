@@ -1,6 +1,7 @@
 """What Twilio posts: how it is read, and what its signature covers."""
 
 import contextlib
+from datetime import UTC, datetime
 from urllib.parse import quote_from_bytes, urlencode
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 from twilio.request_validator import RequestValidator
 
 from recado.channels.base import Attachment, InboundMessage, StatusUpdate
-from recado.channels.twilio import TwilioChannel, own_address, raw_event, read_form, verify
-from recado.errors import MalformedEvent, Permanent, WindowClosed
+from recado.channels.twilio.channel import TwilioChannel
+from recado.channels.twilio.forms import own_address, raw_event, read_form, verify
+from recado.errors import MalformedEvent, Permanent
 from tests.builders import ANA
 from tests.fakes.twilio_inbound import AUTH_TOKEN, inbound_form, sign, status_form
 
@@ -32,7 +34,7 @@ def test_media_without_text(content_type: str, kind: str) -> None:
     assert isinstance(message, InboundMessage)
     assert (message.kind, message.text) == (kind, "")
     assert message.attachments == (
-        Attachment(kind, "https://m/1", content_type),
+        Attachment(kind, "https://m/1", content_type, voice=content_type == "audio/ogg"),
         Attachment("image", "https://m/2", "image/png"),
     )
 
@@ -47,7 +49,76 @@ def test_a_nonsensical_number_of_media(count: str) -> None:
 
 def test_a_place_and_a_person_who_hides_their_number() -> None:
     message = parse(inbound_form(from_="PE.abc123", to=SHOP, location=(-12.0, -77.0), message_sid="SM1"))
-    assert message == InboundMessage("SM1", "PE.abc123", None, "Ana", "location", "")
+    place = {"latitude": -12.0, "longitude": -77.0}
+    assert message == InboundMessage("SM1", "PE.abc123", None, "Ana", "location", "", data=place)
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude"), [("", "1"), ("91", "1"), ("1", "181"), ("nan", "1"), ("1e9", "1"), ("²", "1"), ("1", "")]
+)
+def test_a_place_that_is_none(latitude: str, longitude: str) -> None:
+    extra = {"Latitude": latitude, "Longitude": longitude, "MessageType": "location"}
+    message = parse(inbound_form(from_=ANA, to=SHOP, extra=extra))
+    assert isinstance(message, InboundMessage)
+    assert (message.kind, message.data) == ("location", {})
+
+
+@pytest.mark.parametrize(
+    ("fields", "user_id", "phone"),
+    [
+        ({}, ANA, ANA),
+        ({"ExternalUserId": "whatsapp:PE.abc"}, "PE.abc", ANA),
+        ({"ExternalUserId": "whatsapp:"}, ANA, ANA),
+        ({"ExternalUserId": "whatsapp:a b"}, ANA, ANA),
+        ({"ExternalUserId": "x" * 141}, ANA, ANA),
+        ({"From": "whatsapp:PE.abc", "WaId": "51911111111"}, "PE.abc", ANA),
+        ({"From": "whatsapp:PE.abc", "WaId": "x"}, "PE.abc", None),
+        ({"From": "whatsapp:+"}, "+", ANA),
+    ],
+)
+def test_who_has_written(fields: dict[str, str], user_id: str, phone: str | None) -> None:
+    message = parse(inbound_form(from_=ANA, to=SHOP, body="hola", extra=fields))
+    assert isinstance(message, InboundMessage)
+    assert (message.channel_user_id, message.phone) == (user_id, phone)
+
+
+@pytest.mark.parametrize("sender", ["", "whatsapp:", "whatsapp:+51 911", "whatsapp:\x00", "whatsapp:ñ", "x" * 141])
+def test_a_sender_that_cannot_be_is_malformed(sender: str) -> None:
+    with pytest.raises(MalformedEvent):
+        parse(inbound_form(from_=ANA, to=SHOP, body="hola", extra={"From": sender}))
+
+
+def test_nothing_that_a_database_cannot_hold_is_kept() -> None:
+    names = ("ButtonPayload", "MediaUrl0", "ReferralBody", "Label", "Address", "OriginalRepliedMessageSid")
+    extra = {**dict.fromkeys(names, "x\x00"), "Latitude": "1", "Longitude": "1", "NumMedia": "1"}
+    message = parse(inbound_form(from_=ANA, to=SHOP, body="hola", extra=extra))
+    assert isinstance(message, InboundMessage)
+    kept = repr((message.button, message.data, message.attachments, message.quoted_provider_message_id, message.kind))
+    assert "x00" not in kept
+    assert "x" in kept
+
+
+@pytest.mark.parametrize("told", ["Text", "poll", "x" * 31, "a b", "1"])
+def test_a_kind_that_we_do_not_know(told: str) -> None:
+    message = parse(inbound_form(from_=ANA, to=SHOP, extra={"MessageType": told}))
+    assert isinstance(message, InboundMessage)
+    assert message.kind == {"Text": "text", "poll": "poll"}.get(told, "unsupported")
+
+
+@pytest.mark.parametrize(
+    ("value", "sent_at"),
+    [
+        ("2026-11-21T10:00:00+00:00", datetime(2026, 11, 21, 10, tzinfo=UTC)),
+        ("2026-11-21T10:00:00", None),
+        ("yesterday", None),
+        ("", None),
+        ("9999-99-99T00:00:00Z", None),
+    ],
+)
+def test_when_it_was_sent(value: str, sent_at: datetime | None) -> None:
+    message = parse(inbound_form(from_=ANA, to=SHOP, body="hola", extra={"DateSent": value}))
+    assert isinstance(message, InboundMessage)
+    assert message.sent_at == sent_at
 
 
 @pytest.mark.parametrize(
@@ -65,18 +136,17 @@ def test_twilios_words_for_states(status: str, state: str) -> None:
     assert update == StatusUpdate("SM1", state)
 
 
-def test_a_status_says_why_it_failed() -> None:
-    form = status_form(
-        message_sid="SM1", status="undelivered", from_=SHOP, to=ANA, error_code=63016, error_message="outside"
-    )
-    assert parse(form) == StatusUpdate("SM1", "failed", None, "63016", "outside", failure=WindowClosed)
-    assert parse({**form, "ErrorCode": "63024"}) == StatusUpdate(
-        "SM1", "failed", None, "63024", "outside", failure=Permanent
-    )
-    for code in ("²", "", "x", "9" * 5_000):
-        update = parse({**form, "ErrorCode": code})
-        assert isinstance(update, StatusUpdate)
-        assert update.failure is not WindowClosed
+@pytest.mark.parametrize("code", ["²", "", "x", "9" * 5_000])
+def test_a_nonsensical_code_is_none_that_we_know(code: str) -> None:
+    form = status_form(message_sid="SM1", status="undelivered", from_=SHOP, to=ANA, error_message="outside")
+    update = parse({**form, "ErrorCode": code})
+    assert isinstance(update, StatusUpdate)
+    assert update.failure is (Permanent if code else None)
+
+
+def test_a_code_without_a_failure_is_none() -> None:
+    form = status_form(message_sid="SM1", status="sent", from_=SHOP, to=ANA, error_code=63016)
+    assert parse(form) == StatusUpdate("SM1", "sent", None, "63016")
 
 
 @pytest.mark.parametrize("delivery", ["", "x", "-1", "1.5", "²", "٣", "9" * 19, "9" * 5_000, "7 "])

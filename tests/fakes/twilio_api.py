@@ -1,4 +1,5 @@
-"""A local Twilio: send, fetch and list messages, typing indicators, and signed status callbacks.
+"""A local Twilio: send, fetch and list messages, typing indicators, signed status callbacks; what people send and their
+files (`twilio_people`), contents (`twilio_content`), senders and services (`twilio_account`).
 
 In a test: `with running(TwilioFake()) as fake`, then
 `client.api.base_url = client.messaging.base_url = fake.url`.
@@ -10,12 +11,14 @@ As a process: `python -m tests.fakes.twilio_api --port N --log FILE [--account-s
     contents   {content sid: "Hola {{1}}"}: bodies of templates
     faults     [{"when": {...}, "fault": {...}, "times": n}]; the first that matches a request decides
     statuses   [{"when": {...}, "sequence": [...], ...}]; the first that matches a message decides
+    webhook    the URL to which people's messages are posted
+    account, senders, services    see `twilio_account`
 
-`when`: `op` (send, fetch, list, typing; faults without it are for sends), `to`, `from`, `contains` (in the
-body), `content_sid`. A `fault` is `{"code": 63016}` (status and text of known codes are filled in;
-`status`, `message`, `retry_after` override), `{"status": 503, "html": true}`, or `latency` seconds, `hold`
-(a name, see /_release), `hang`, `cut`. `after: true` records (and delivers) the message first, which makes
-the send ambiguous; `"hang": "after"` and `"cut": "after"` are short for it. For `statuses` see
+`when`: `op` (send, fetch, list, typing, content, contents, media, media_list, account, …; faults without it are for
+sends), `to`, `from`, `contains` (in the body), `content_sid`. A `fault` is `{"code": 63016}` (status and text of
+known codes are filled in; `status`, `message`, `retry_after` override), `{"status": 503, "html": true}`, or
+`latency` seconds, `hold` (a name, see /_release), `hang`, `cut`. `after: true` records (and delivers) the message
+first, which makes the send ambiguous; `"hang": "after"` and `"cut": "after"` are short for it. For `statuses` see
 `twilio_status`.
 
 `GET /_callbacks` lists the callbacks posted; `POST /_status {sid, status, error_code?}` posts one now.
@@ -34,7 +37,10 @@ from starlette.routing import Route
 
 from tests.fakes.recorder import JsonObject, Recorder
 from tests.fakes.server import CutResponse, Fake, argument_parser, pairs, serve_forever
+from tests.fakes.twilio_account import AccountApi
+from tests.fakes.twilio_content import ContentApi
 from tests.fakes.twilio_inbound import ACCOUNT_SID, AUTH_TOKEN, new_sid
+from tests.fakes.twilio_people import People
 from tests.fakes.twilio_status import Callbacks, StatusPlan, matches
 from tests.fakes.twilio_wire import HTML_503, Message, error_body, listing, rendered, send_problem
 
@@ -77,17 +83,28 @@ class TwilioFake(Fake):
         self.callbacks = Recorder()
         self._faults = _Faults([])
         self._status = Callbacks(self.callbacks, self._token, self.gates)
+        self.people = People(self._gate, _failure, self._token)
+        self.content = ContentApi(self._gate, _failure)
+        self.account = AccountApi(self._gate, _failure)
+
+    def titles(self, message: Message) -> list[str]:
+        """What the buttons, or the rows, of a message say."""
+        return self.content.titles(message.form)
 
     def sends(self) -> list[JsonObject]:
         """The recorded send requests, accepted or not, oldest first; the form is in `body`."""
         return self.requests.entries("send")
 
     def apply_script(self, script: Any) -> None:
-        unknown = set(script) - {"accounts", "contents", "faults", "statuses"}
+        about = {"account", "senders", "services"}
+        unknown = set(script) - {"accounts", "contents", "faults", "statuses", "webhook"} - about
         if unknown:
             raise ValueError(f"unknown words in script: {sorted(unknown)}")
         self.accounts = dict(script.get("accounts", self.accounts))
         self.contents = dict(script.get("contents", self.contents))
+        self.people.webhook = script.get("webhook", self.people.webhook)
+        for name in about & set(script):
+            setattr(self.account, name, script[name])
         if "faults" in script:
             self._faults = _Faults(script["faults"])
         if "statuses" in script:
@@ -99,6 +116,9 @@ class TwilioFake(Fake):
         self.callbacks.clear()
         self.messages.clear()
         self.contents.clear()
+        self.content.made.clear()
+        self.people.reset()
+        self.account.reset()
         self.accounts, self._faults = dict(self._first_accounts), _Faults([])
 
     async def post_status(self, sid: str, status: str, error_code: int | None = None) -> int | None:
@@ -113,6 +133,9 @@ class TwilioFake(Fake):
             Route("/v2/Indicators/Typing.json", self._typing, methods=["POST"]),
             Route("/_callbacks", self._get_callbacks, methods=["GET"]),
             Route("/_status", self._post_status, methods=["POST"]),
+            *self.people.routes(),
+            *self.content.routes(),
+            *self.account.routes(),
         ]
 
     def not_found(self, request: Request) -> Response:
@@ -125,7 +148,7 @@ class TwilioFake(Fake):
         form = pairs((await request.body()).decode())
         if not self._authorised(request):
             return self._refuse(request, "send", form, error_body(20003))
-        problem = send_problem(form)
+        problem = send_problem(form) or self.content.problem(form)
         if problem:
             return self._refuse(request, "send", form, problem)
         fault = self._faults.take("send", form)
@@ -144,7 +167,7 @@ class TwilioFake(Fake):
             sid=new_sid("MM" if form.get("MediaUrl") else "SM"),
             account_sid=request.path_params["account_sid"],
             form=form,
-            body=rendered(form, self.contents),
+            body=rendered(form, self.contents | {sid: self.content.text(sid) or "" for sid in self.content.made}),
             created=now,
             status="queued" if form.get("From") else "accepted",
         )
@@ -173,7 +196,8 @@ class TwilioFake(Fake):
         if refused is not None:
             return refused
         account = request.path_params["account_sid"]
-        own = [message for message in self.messages.values() if message.account_sid == account]
+        every = sorted([*self.people.heard.values(), *self.messages.values()], key=lambda message: message.created)
+        own = [message for message in every if message.account_sid == account]
         return JSONResponse(listing(account, own, query), headers=_headers())
 
     async def _typing(self, request: Request) -> Response:

@@ -84,6 +84,9 @@ class Message:
     error_code: int | None = None
     error_message: str | None = None
     statuses: list[str] = field(default_factory=list)
+    direction: str = "outbound-api"
+    media: list[JsonObject] = field(default_factory=list)
+    """The files that a person sent."""
 
     def move(self, status: str, error_code: int | None, error_message: str | None) -> None:
         self.statuses.append(status)
@@ -96,15 +99,15 @@ class Message:
 
     def resource(self) -> JsonObject:
         uri = f"/2010-04-01/Accounts/{self.account_sid}/Messages/{self.sid}"
-        media = self.form.get("MediaUrl", [])
+        media = self.media or self.form.get("MediaUrl", [])
         return {
             "account_sid": self.account_sid,
             "api_version": "2010-04-01",
             "body": self.body,
-            "date_created": _rfc2822(self.created),
-            "date_sent": _rfc2822(self.sent) if self.sent else None,
-            "date_updated": _rfc2822(self.updated or self.created),
-            "direction": "outbound-api",
+            "date_created": rfc2822(self.created),
+            "date_sent": rfc2822(self.sent) if self.sent else None,
+            "date_updated": rfc2822(self.updated or self.created),
+            "direction": self.direction,
             "error_code": self.error_code,
             "error_message": self.error_message,
             "from": self.form.get("From"),
@@ -121,7 +124,8 @@ class Message:
         }
 
 
-def _rfc2822(moment: datetime) -> str:
+def rfc2822(moment: datetime) -> str:
+    """A moment as Twilio writes it."""
     return format_datetime(moment)
 
 

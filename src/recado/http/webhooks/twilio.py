@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import structlog
 from fastapi import APIRouter, Request, Response
 
-from recado.channels.twilio import Form, first, own_address, raw_event, read_form, verify
+from recado.channels.twilio.forms import Form, first, own_address, raw_event, read_form, verify
 from recado.http.services import HttpServices
 from recado.merchants.repository import find_accounts
 from recado.text import mask_phone

@@ -1,0 +1,1 @@
+"""WhatsApp through Twilio: form posts in, REST calls out."""
