@@ -1,10 +1,14 @@
 """The steps of one turn. Each reads the state, makes one service call and returns what it changed."""
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 from uuid import uuid4
 
+import structlog
+from pydantic import BaseModel
+
+from graphs.conversation.chat import chat_of
 from graphs.conversation.state import ConversationState, ReplyDraft
 from recado.agent.models import Answer, Models, ToolCall
 from recado.agent.reply_form import CustomerReply
@@ -13,10 +17,12 @@ from recado.db.engine import Database
 from recado.documents.knowledge import Knowledge
 from recado.errors import InvalidInput, ModelError
 from recado.intents import Progress
+from recado.media.pictures import Pictures
+from recado.notifications.schemas import Pending
 from recado.notifications.tools import CUSTOMER_TOOLS, STAFF_TOOLS, ToolContext, ToolResult, Tools
 from recado.notifications.types import other_data_of, read_prefixed
 from recado.prompts import render
-from recado.text import clean_text
+from recado.text import clean_text, shorten
 from recado.turns.context import (
     ASKED_FOR,
     TAPPED,
@@ -29,9 +35,15 @@ from recado.turns.context import (
 )
 from recado.turns.service import apology
 
+log = structlog.get_logger(__name__)
+
+BAD_REQUEST = 400
 MAX_FAILURES = 3
 """The first try and two more."""
 MAX_TOOL_ROUNDS = 6
+MAX_CHOICES = 10
+"""The rows of a list on WhatsApp, and how much of a question each of them shows."""
+LONGEST_DESCRIPTION = 72
 NOTHING_SAID = "You said nothing and called no tool. Answer the person, or call a tool."
 
 
@@ -45,6 +57,7 @@ class ConversationNodes:
     knowledge: Knowledge
     tools: Tools
     history_window: int
+    pictures: Pictures
 
     async def load(self, state: ConversationState) -> dict[str, Any]:
         """Who is there, what was said, what is known."""
@@ -84,8 +97,7 @@ class ConversationNodes:
             step=state["current_step"],
             order=state["order"],
         )
-        chat = _chat(prompt.text, state, self.history_window)
-        answer = await self.models.chat("customer", chat, CUSTOMER_TOOLS, CustomerReply)
+        answer = await self._ask("customer", prompt.text, state, CUSTOMER_TOOLS, CustomerReply)
         return _said(state, answer, prompt.id) | _moved(state, _named(state, answer))
 
     async def staff_agent(self, state: ConversationState) -> dict[str, Any]:
@@ -99,8 +111,28 @@ class ConversationNodes:
             target=state["target"],
             summary=state["summary"],
         )
-        answer = await self.models.chat("staff", _chat(prompt.text, state, self.history_window), STAFF_TOOLS)
+        answer = await self._ask("staff", prompt.text, state, STAFF_TOOLS)
         return _said(state, answer, prompt.id)
+
+    async def _ask(
+        self,
+        task: str,
+        prompt: str,
+        state: ConversationState,
+        tools: Sequence[type[BaseModel]],
+        form: type[CustomerReply] | None = None,
+    ) -> Answer:
+        """The model's answer. It sees the pictures of this turn, unless it, or one of them, is such that it cannot."""
+        # Read for each call: the state holds their ids only, and so do its checkpoints.
+        ids = [media_id for message in state["incoming"] for media_id in message.get("images", ())]
+        shown = await self.pictures.data_urls(state["merchant_id"], ids)
+        try:
+            return await self.models.chat(task, chat_of(prompt, state, self.history_window, shown), tools, form)
+        except ModelError as error:
+            if not shown or getattr(error.__cause__, "status_code", None) != BAD_REQUEST:
+                raise
+        log.warning("the model takes no pictures, or not these", conversation_id=state["conversation_id"])
+        return await self.models.chat(task, chat_of(prompt, state, self.history_window, {}), tools, form)
 
     async def run_tools(self, state: ConversationState) -> dict[str, Any]:
         """Carry out what the model called. Serves both branches: who may do what, the verified sender decides."""
@@ -148,7 +180,10 @@ class ConversationNodes:
         if not text:
             sorry = ReplyDraft(text=apology(state["language"]), prompt=None, other_data={})
             return {"replies": [*state["kept"], sorry], "gave_up": True}
-        reply = ReplyDraft(text=text, prompt=state["prompt"], other_data=_to_remember(state))
+        remember = _to_remember(state)
+        reply = ReplyDraft(text=text, prompt=state["prompt"], other_data=remember)
+        if remember.get("asked_which"):
+            reply["buttons"] = _choices(state["pending"])
         return {"replies": [*state["kept"], reply]}
 
     async def summarise(self, state: ConversationState) -> dict[str, Any]:
@@ -198,16 +233,6 @@ class ConversationNodes:
         return "summarise" if state["history"] and lines >= self.history_window else "end"
 
 
-def _chat(prompt: str, state: ConversationState, window: int) -> list[dict[str, Any]]:
-    said = [{"role": line["role"], "content": line["text"]} for line in state["history"][-window:]]
-    for message in state["incoming"]:
-        if is_silent(message):
-            continue
-        quoting = f"[quoting {message['quoted']}] " if message["quoted"] else ""
-        said.append({"role": "user", "content": quoting + message["text"]})
-    return [{"role": "system", "content": prompt}, *said, *map(_to_model, state["exchange"])]
-
-
 def _to_remember(state: ConversationState) -> dict[str, Any]:
     """What a member of the staff has been asked, so that their next message is understood."""
     target = state["target"]
@@ -217,19 +242,18 @@ def _to_remember(state: ConversationState) -> dict[str, Any]:
     return {"asked_which": True} if state["answerable"] == [] and state["pending"] and target is None else {}
 
 
-def _to_model(message: dict[str, Any]) -> dict[str, Any]:
-    """A tool call as OpenAI's wire has it: its arguments as a JSON text."""
-    if not message.get("tool_calls"):
-        return message
-    calls = [
+def _choices(pending: Sequence[Pending]) -> list[dict[str, str]]:
+    """A button or row for each open notification: a tap says its name. Without room for all there are none."""
+    if len(pending) > MAX_CHOICES:
+        return []
+    return [
         {
-            "id": call["id"],
-            "type": "function",
-            "function": {"name": call["name"], "arguments": json.dumps(call["args"], ensure_ascii=False)},
+            "id": found["notification_id"],
+            "title": found["notification_id"],
+            "description": shorten(" ".join(found["question"].split()), LONGEST_DESCRIPTION),
         }
-        for call in message["tool_calls"]
+        for found in pending
     ]
-    return {**message, "tool_calls": calls}
 
 
 def _named(state: ConversationState, answer: Answer) -> list[Progress]:

@@ -1,6 +1,6 @@
 """The state of one turn. Plain data only; a thread keeps the last turn's, so its size is bounded by the window."""
 
-from typing import Any
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict  # Pydantic, and so Studio's schemas, need this one before Python 3.12
 
@@ -9,11 +9,12 @@ from recado.turns.context import Loaded
 
 
 class ReplyDraft(TypedDict):
-    """Something to say. `prompt`: the prompt that produced it."""
+    """Something to say. `prompt`: the prompt that produced it. `buttons`: {id, title, description?} of choices."""
 
     text: str
     prompt: str | None
     other_data: dict[str, Any]
+    buttons: NotRequired[list[dict[str, str]]]
 
 
 class GivenState(TypedDict, total=False):

@@ -57,7 +57,17 @@ def test_what_no_document_answers_goes_to_the_team() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "phrase"), [("Hola", "greet"), ("¡Muchas gracias!", "thanks"), ("[image/png]", "media")]
+    ("text", "phrase"),
+    [
+        ("Hola", "greet"),
+        ("¡Muchas gracias!", "thanks"),
+        ("[image]", "picture"),
+        ("[image] ¿Cuánto cuesta este?", "picture"),
+        ("[voice note that could not be heard]", "audio"),
+        ("[document: list.pdf, application/pdf, 12 kB]", "media"),
+        ("[a kind of message that cannot be read here: unknown]", "unknown"),
+        ("[location: -12.05, -77.04]", "unknown"),
+    ],
 )
 def test_small_talk_needs_no_tool(text: str, phrase: str) -> None:
     assert customer(text).text == PHRASES["es"][phrase]
@@ -69,7 +79,7 @@ def test_small_talk_needs_no_tool(text: str, phrase: str) -> None:
         ("Hola", (None, None), PHRASES["es"]["greet"], ("idle", "greeted")),
         ("¡Muchas gracias!", ("info", "answered"), PHRASES["es"]["thanks"], ("idle", "thanked")),
         ("gracias", ("support", "waiting_for_team"), PHRASES["es"]["thanks"], ("support", "waiting_for_team")),
-        ("[image/png]", (None, None), PHRASES["es"]["media"], ("idle", "asked_for_words")),
+        ("[image]", (None, None), PHRASES["es"]["picture"], ("idle", "asked_for_words")),
         ("¿Hacen envíos?", ("idle", "greeted"), DOCUMENTS[0]["content"], ("info", "answered")),
     ],
 )

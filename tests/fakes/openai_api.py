@@ -1,4 +1,4 @@
-"""A local OpenAI: `POST /v1/chat/completions` and `/v1/embeddings`, `GET /v1/models`, as langchain-openai calls them.
+"""A local OpenAI: `POST /v1/chat/completions`, `/v1/embeddings` and `/v1/audio/transcriptions`, `GET /v1/models`.
 
 In a test: `with running(OpenAIFake([rule, ...])) as fake`, then `ChatOpenAI(base_url=fake.base_url,
 api_key="x", http_async_client=httpx2.AsyncClient())`. The own client matters: without one langchain-openai
@@ -10,7 +10,8 @@ As a process: `python -m tests.fakes.openai_api --port N --log FILE [--script FI
 keep the earlier rules), `withdrawn` (models that answer 404), `api_keys` (others answer 401; without: any key
 will do), `topics` (lists of words: texts with words of the same list are near to each other), `embedding` (how
 requests for embeddings misbehave: what a rule's reply may hold of `error`, `latency`, `hold`, `hang`, `cut`, `raw`; and
-`refuses`: texts that hold this are answered 400).
+`refuses`: texts that hold this are answered 400), `transcription` (the same for what is to be written down, and `text`:
+what is said).
 """
 
 import argparse
@@ -24,6 +25,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from tests.fakes.openai_audio import MODELS as AUDIO_MODELS
+from tests.fakes.openai_audio import parse_form, recorded, transcription_refusal
 from tests.fakes.openai_embeddings import MODELS as EMBEDDING_MODELS
 from tests.fakes.openai_embeddings import embeddings, embeddings_refusal
 from tests.fakes.openai_rules import Brain, ScriptedBrain, in_form, schema_of, tool_names
@@ -32,7 +35,7 @@ from tests.fakes.recorder import JsonObject
 from tests.fakes.server import CutResponse, Fake, argument_parser, cut, serve_forever
 
 CHAT_MODELS = ("gpt-4.1", "gpt-4.1-mini", "gpt-4.1-2025-04-14", "gpt-4.1-mini-2025-04-14", "gpt-5.1", "gpt-6-luna")
-MODELS = (*CHAT_MODELS, *EMBEDDING_MODELS)
+MODELS = (*CHAT_MODELS, *EMBEDDING_MODELS, *AUDIO_MODELS)
 
 
 class OpenAIFake(Fake):
@@ -45,6 +48,7 @@ class OpenAIFake(Fake):
         self.api_keys: set[str] = set()
         self.topics: list[list[str]] = []
         self.embedding: JsonObject = {}
+        self.transcription: JsonObject = {}
 
     @property
     def base_url(self) -> str:
@@ -64,7 +68,7 @@ class OpenAIFake(Fake):
 
     def apply_script(self, script: Any) -> None:
         given: JsonObject = {"rules": script} if isinstance(script, list) else script
-        unknown = set(given) - {"rules", "append", "withdrawn", "api_keys", "topics", "embedding"}
+        unknown = set(given) - {"rules", "append", "withdrawn", "api_keys", "topics", "embedding", "transcription"}
         if unknown:
             raise ValueError(f"unknown words in script: {sorted(unknown)}")
         if "rules" in given:
@@ -77,16 +81,18 @@ class OpenAIFake(Fake):
         self.api_keys = set(given.get("api_keys", self.api_keys))
         self.topics = given.get("topics", self.topics)
         self.embedding = given.get("embedding", self.embedding)
+        self.transcription = given.get("transcription", self.transcription)
 
     def reset(self) -> None:
         super().reset()
         self.brain, self.withdrawn, self.api_keys = ScriptedBrain(), set(), set()
-        self.topics, self.embedding = [], {}
+        self.topics, self.embedding, self.transcription = [], {}, {}
 
     def routes(self) -> list[Route]:
         return [
             Route("/v1/chat/completions", self._completions, methods=["POST"]),
             Route("/v1/embeddings", self._embeddings, methods=["POST"]),
+            Route("/v1/audio/transcriptions", self._transcriptions, methods=["POST"]),
             Route("/v1/models", self._models, methods=["GET"]),
             Route("/v1/models/{model}", self._model, methods=["GET"]),
         ]
@@ -123,6 +129,22 @@ class OpenAIFake(Fake):
         if reply.get("error") or "raw" in reply or reply.get("cut"):
             return _answer(body, reply)
         return JSONResponse(embeddings(body, self.topics), headers=_headers())
+
+    async def _transcriptions(self, request: Request) -> Response:
+        form = parse_form(request.headers.get("content-type", ""), await request.body())
+        reply = self.transcription
+        if not self._authorised(request):
+            reply = {"error": "invalid_api_key"}
+        elif form.get("model") in self.withdrawn:
+            reply = {"error": "model_deprecated"}
+        elif refused := transcription_refusal(form):
+            reply = {"error": refused}
+        self.record(request, "transcription", recorded(form), _summary(reply))
+        if not await self.pause(reply):
+            return CutResponse()
+        if reply.get("error") or "raw" in reply or reply.get("cut"):
+            return _answer(form, reply)
+        return JSONResponse({"text": reply.get("text", "")}, headers=_headers())
 
     def _decide(self, request: Request, body: JsonObject) -> JsonObject:
         """Key, model and shape are checked before the brain is asked."""

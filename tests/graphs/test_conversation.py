@@ -122,6 +122,27 @@ async def test_a_tap_on_answer_asks_for_exactly_that_one_and_takes_what_follows(
     assert waiting.status == "requested"
 
 
+async def test_who_is_asked_which_one_they_mean_can_tap_it(product: Product) -> None:
+    for question in ("¿Venden cuerdas de guitarra?", "¿Aceptan mascotas?"):
+        await product.turn(question)
+    one, two = await product.rows(Notification)
+    for notification in (one, two):
+        await product.handlers["request_notification_job"](notification_id=notification.id, merchant_id=1)
+    staff = next(row.channel_user_id for row in await product.rows(Contact) if row.channel_user_id != ANA)
+
+    await product.turn("Sí, de nailon y de acero.", phone=staff)
+    said = (await product.rows(Message))[-1]
+    assert said.other_data == {"asked_which": True}
+    [asking] = [row for row in await product.rows(Delivery) if row.message_id == said.id]
+    choices = {row.id: {button["id"]: button for button in asking.buttons}[f"NOTIF_{row.id}"] for row in (one, two)}
+    assert choices[one.id]["title"] == f"NOTIF_{one.id}"
+    assert choices[one.id]["description"] == "¿Venden cuerdas de guitarra?"
+
+    tapped = choices[one.id]
+    await product.turn(tapped["title"], kind="button", button=tapped["id"], phone=staff)
+    assert [row.status for row in await product.rows(Notification)] == ["answered", "requested"]
+
+
 @pytest.mark.parametrize("burst", [1, 3])
 async def test_every_line_is_in_the_summary_or_in_the_window(product: Product, burst: int) -> None:
     for number in range(8):

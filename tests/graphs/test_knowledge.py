@@ -73,7 +73,7 @@ class Desk:
         """The graph's steps; the first one calls neither a chat model nor a tool."""
         none: Any = None
         shop = self.shop
-        return ConversationNodes(shop.database, shop.clock, none, self.knowledge, none, history_window=30)
+        return ConversationNodes(shop.database, shop.clock, none, self.knowledge, none, 30, pictures=none)
 
 
 @pytest.fixture

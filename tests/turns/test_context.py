@@ -1,7 +1,7 @@
 """What the agent is told: who is there, what was said, and which question an answer is meant for."""
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from recado.db.engine import Database
 from recado.db.models import Conversation, Message
@@ -179,9 +179,25 @@ async def test_a_person_who_clearly_writes_in_another_language_is_answered_in_it
 def test_taps_reactions_and_notes_tell_no_language() -> None:
     silent = Incoming(kind="reaction", text="what is this for you", quoted=None)
     tapped = Incoming(kind="button", text="what is this for you", quoted=None, button="x")
-    noted = Incoming(kind="image", text="[what is this for you]", quoted=None)
+    noted = Incoming(kind="image", text="[what is this for you]", quoted=None, words="")
     assert heard_language([silent, tapped, noted]) is None
     assert [is_silent(message) for message in (silent, tapped, noted)] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("kind", "handled", "silent"),
+    [("edit", None, False), ("edit", "edit", True), ("deletion", None, True), ("text", "opt_out", True)],
+)
+async def test_what_was_handled_is_not_answered_and_an_edit_is(
+    database: Database, kind: str, handled: str | None, silent: bool
+) -> None:
+    shop = await make_shop(database)
+    conversation_id = await shop.hear("stop", kind=kind)
+    async with database.transaction() as session:
+        [message] = await session.scalars(select(Message))
+        message.other_data = {"handled": handled} if handled else {}
+    loaded = await load(shop, conversation_id, await begin(shop, conversation_id))
+    assert [is_silent(message) for message in loaded["incoming"]] == [silent]
 
 
 async def test_where_a_customer_stands_is_told_and_staff_stand_nowhere(database: Database) -> None:

@@ -19,7 +19,7 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
 from recado.agent.demo_phrases import PHRASES
-from recado.agent.demo_words import WORD, ask_the_same, content_words, needs_help, user_type_for
+from recado.agent.demo_words import WORD, ask_the_same, content_words, needs_help, said_in, unable_to, user_type_for
 from recado.intents import ANSWERED, WAITING_FOR_TEAM, Intent
 from recado.language import detect_language
 from recado.text import fold, shorten
@@ -111,7 +111,8 @@ class _Chat:
         self.in_form = in_form
         self.prompt = str(messages[0].text)
         self.people = [str(message.text) for message in messages if message.type == "human"]
-        self.last = self.people[-1] if self.people else ""
+        written = self.people[-1] if self.people else ""
+        self.last, self.unable = said_in(written), unable_to(written)
         self.tool_problem = next((str(m.text) for m in messages[-1:] if m.type == "tool"), "")
         stated = re.search(r"`([a-z]{2})`", self.prompt)
         self.language = detect_language(self.last) or (stated[1] if stated else "es")
@@ -157,13 +158,13 @@ def _json(**values: Any) -> AIMessage:
 
 def _customer(chat: _Chat) -> AIMessage:
     words = {word for word in WORD.findall(fold(chat.last))}
-    if chat.last.startswith("["):
-        return chat.small_talk("media", "asked_for_words")
-    if not words and chat.last:
-        return chat.small_talk("greet", "greeted")
     document = _best_document(chat.last, chat.section("Documents") or [])
     if document is not None:
         return chat.reply(document["content"], "info", ANSWERED)
+    if chat.unable:
+        return chat.small_talk(chat.unable, "asked_for_words")
+    if not words:
+        return chat.small_talk("greet", "greeted")
     if words <= _THANKS | {"muchas", "muito", "beaucoup", "very", "much", "you"}:
         return chat.small_talk("thanks", "thanked")
     if words & _GREETINGS and "?" not in chat.last and len(words) < 5:
@@ -197,7 +198,9 @@ def _staff(chat: _Chat) -> AIMessage:
     if target is None and not pending:
         return chat.phrase("none")
     items = " · ".join(f"{found['notification_id']}: {found['question']}" for found in pending)
-    said = re.sub(r"^\[[^\]]*\]\s*", "", chat.last)
+    if chat.unable and not chat.last:
+        return chat.phrase(chat.unable)
+    said = chat.last
     answer = _NOTIFICATION.sub("", said).lstrip(" :,.-\n").rstrip()
     if WORD.findall(fold(said)) in (["pendientes"], ["pendente"], ["open"], ["list"], ["lista"]):
         return chat.phrase("open", items=items)
@@ -207,7 +210,7 @@ def _staff(chat: _Chat) -> AIMessage:
     if about["because"].startswith("tapped"):
         return chat.phrase("give", item=f"{target} («{meant.get('question', '')}»)")
     if not answer and len(chat.people) > 1:  # only an id: the answer is what was said before we asked which
-        answer = re.sub(r"^\[[^\]]*\]\s*", "", chat.people[-2])
+        answer = said_in(chat.people[-2])
     if not answer or set(WORD.findall(fold(answer))) <= _THANKS | _GREETINGS:
         return chat.phrase("wait")
     confirmation = str(chat.phrase("done").text)

@@ -29,6 +29,29 @@ _FAMILIES: Mapping[str, re.Pattern[str]] = {
 """Words of several languages that are about the same."""
 
 
+_NOTES = re.compile(r"^(?:\[[^\[\]]*\]\s*)+")
+"""What the product puts before a text of a person's. A bracket of their own has a backslash before it."""
+_UNABLE = (
+    (re.compile(r"\[(?:voice note|audio) (?:that|without)"), "audio"),
+    (re.compile(r"\[(?:image|sticker|a picture)"), "picture"),
+    (re.compile(r"\[(?:document|video)"), "media"),
+)
+
+
+def said_in(text: str) -> str:
+    """What a person said themselves, without the notes before it."""
+    return _NOTES.sub("", text).replace("\\[", "[").strip()
+
+
+def unable_to(text: str) -> str | None:
+    """The phrase for what the demo cannot do with a message; None where it has words that stand for themselves."""
+    notes = _NOTES.match(text)
+    for pattern, phrase in _UNABLE if notes else ():
+        if pattern.search(text, 0, notes.end()):  # type: ignore[union-attr]
+            return phrase
+    return "unknown" if notes and not said_in(text) else None
+
+
 def content_words(text: str) -> set[str]:
     """The words that carry the meaning. A plural and its singular count as one."""
     return {word.rstrip("s") for word in WORD.findall(fold(text)) if len(word) > 2 and word not in _IGNORED}

@@ -40,7 +40,8 @@ class GraphAgent:
         state = await run_or_resume(self._graph, thread_of(conversation_id), run_key, given)
         return AgentResult(
             replies=[
-                AgentReply(reply["text"], reply["prompt"], reply["other_data"]) for reply in state.get("replies", [])
+                AgentReply(reply["text"], reply["prompt"], reply["other_data"], reply.get("buttons", []))
+                for reply in state.get("replies", [])
             ],
             acted=state.get("acted", False),
             language=state.get("new_language"),

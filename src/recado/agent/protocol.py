@@ -8,11 +8,12 @@ from recado.intents import Progress
 
 @dataclass(frozen=True, slots=True)
 class AgentReply:
-    """What the graph wants said."""
+    """What the graph wants said. `buttons`: {id, title, description?} of choices."""
 
     text: str
     prompt: str | None
     other_data: dict[str, Any] = field(default_factory=dict)
+    buttons: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

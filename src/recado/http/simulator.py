@@ -1,19 +1,22 @@
 """The simulator: the page, and the network's side of its phones. It exists only when a simulator account does."""
 
+import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from sqlalchemy.ext.asyncio import AsyncSession
 from sse_starlette import EventSourceResponse
 
-from recado.channels.simulator import describe
+from recado.channels.simulator.payloads import describe
 from recado.db.models import Merchant
 from recado.http.services import HttpServices
+from recado.media.check import picture_type
 from recado.merchants.account import Account
 from recado.merchants.repository import MerchantRepository, find_account, find_accounts
 from recado.merchants.schemas import e164
@@ -22,6 +25,8 @@ from recado.text import clean_text
 PAGES = Path(__file__).parent / "pages"
 STATIC = frozenset({"simulator.css", "simulator.js"})
 PING_SECONDS = 15
+LARGEST_FILES = 2_000_000
+"""Of one message's, in bytes: in base64, with the rest, they must be within what a request may carry."""
 LONGEST_ADVANCE_SECONDS = 366 * 24 * 3600
 
 CUSTOMERS = (
@@ -44,6 +49,34 @@ def _plain(written: str) -> str:
 MessageId = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
 
 
+def _decoded(written: Any) -> Any:
+    try:
+        return base64.b64decode(written, validate=True) if isinstance(written, str) else written
+    except ValueError:
+        raise ValueError("it is no base64") from None
+
+
+FileBytes = Annotated[
+    bytes, BeforeValidator(_decoded), WithJsonSchema({"type": "string", "contentEncoding": "base64", "minLength": 1})
+]
+
+
+class SentFile(BaseModel):
+    """A file that a person sends. One of a sound without a name is a voice note."""
+
+    content_type: str = Field(pattern=r"^[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,60}$")
+    filename: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)] | None = None
+    data: FileBytes = Field(min_length=1, description="The file, in base64")
+
+
+class SentPlace(BaseModel):
+    """Where a person says that something is, in degrees."""
+
+    latitude: float = Field(ge=-90, le=90)
+    longitude: float = Field(ge=-180, le=180)
+    name: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)] | None = None
+
+
 class PersonSends(BaseModel):
     """A message that a person sends. `id`: the provider message id (a repeat is a redelivery)."""
 
@@ -54,11 +87,21 @@ class PersonSends(BaseModel):
 
     sender: Phone = Field(alias="from")
     to: Phone
-    text: str = Field(max_length=100_000)
+    text: str = Field("", max_length=100_000, description="May be empty where files or a location are sent")
+    attachments: list[SentFile] = Field(default=[], max_length=10)
+    location: SentPlace | None = None
     name: str | None = Field(None, max_length=200)
     reply_to: MessageId | None = Field(None, description="The id of the message that is quoted")
     id: MessageId | None = None
     button: str | None = Field(None, max_length=256, description="The id of the button that was tapped")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if "text" not in self.model_fields_set and not self.attachments and self.location is None:
+            raise ValueError("give a text, attachments or a location")
+        if sum(len(sent.data) for sent in self.attachments) > LARGEST_FILES:
+            raise ValueError(f"the files are larger than {LARGEST_FILES // 1_000_000} MB")
+        return self
 
 
 class PersonReads(BaseModel):
@@ -83,6 +126,7 @@ def router(services: HttpServices) -> APIRouter:
     routes.add_api_route("/people", simulator.people, methods=["GET"])
     routes.add_api_route("/messages", simulator.send, methods=["POST"], status_code=202)
     routes.add_api_route("/messages", simulator.messages, methods=["GET"])
+    routes.add_api_route("/files/{name}", simulator.file, methods=["GET"], include_in_schema=False)
     routes.add_api_route("/events", simulator.events, methods=["GET"])
     routes.add_api_route("/read", simulator.read, methods=["POST"], status_code=204)
     routes.add_api_route("/clock", simulator.clock, methods=["GET"])
@@ -152,6 +196,8 @@ class Simulator:
                 "name": body.name,
                 "reply_to": body.reply_to,
                 "button": body.button,
+                "attachments": [sent.model_dump() for sent in body.attachments],
+                "location": body.location.model_dump(exclude_none=True) if body.location else None,
             }
         )
         return {"id": row.id}
@@ -159,6 +205,17 @@ class Simulator:
     async def messages(self, phone: Annotated[Phone, Query()]) -> list[dict[str, Any]]:
         """All that this phone sent and received."""
         return [describe(row) for row in await self._network.messages(phone)]
+
+    async def file(self, name: str) -> Response:
+        """A file that a person sent."""
+        data = await asyncio.to_thread(self._network.files.read, name)
+        if data is None:
+            raise HTTPException(404, "no such file")
+        shown = picture_type(data)
+        headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=3600"}
+        if shown is None:
+            headers["Content-Disposition"] = "attachment"
+        return Response(data, media_type=shown or "application/octet-stream", headers=headers)
 
     async def events(self, request: Request, phone: Annotated[Phone, Query()]) -> EventSourceResponse:
         """What happens on this phone, as server-sent events: all its messages first, then each change."""

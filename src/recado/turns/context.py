@@ -1,6 +1,6 @@
 """What the agent is told at the start of a turn: who is there, what was said, what is known."""
 
-import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NotRequired
 
@@ -12,24 +12,20 @@ from recado.clock import Clock
 from recado.conversations.repository import ConversationRepository
 from recado.conversations.service import ConversationService, state_of
 from recado.conversations.window import opens_window
-from recado.db.models import Merchant, Message
+from recado.db.models import MediaFile, Merchant, Message
 from recado.documents.knowledge import Knowledge
 from recado.errors import NotFound
 from recado.intents import Intent
 from recado.language import clear_language
+from recado.media.repository import MediaRepository
 from recado.merchants.repository import MerchantRepository
 from recado.notifications.schemas import Pending
 from recado.notifications.service import NotificationService
 from recado.notifications.types import add_prefix, read_prefixed
 from recado.sync.mapping import order_facts
 from recado.text import shorten
+from recado.turns.reading import MAX_CHARACTERS, read_message
 from recado.turns.repository import TurnRepository
-
-MAX_CHARACTERS = 4_000
-"""How much of one message the model reads. The database keeps all of it."""
-_NOTES = re.compile(r"^(\[[^\[\]]*\] ?)+")
-"""What `readable` puts before a text: it is not what the person asks."""
-
 
 SHOW_ANSWER, ANSWER = "show_answer", "answer"
 """What a tap brings back: of the button that opens a long answer, and of the one under a request to the staff."""
@@ -38,14 +34,25 @@ TAPPED, ASKED_FOR = "tapped", "asked for"
 """Why a notification is meant: its *Answer* button was tapped; the agent asked for its answer then."""
 
 
+Files = Mapping[int, Sequence[MediaFile]]
+"""The files that came with messages, by the messages' ids."""
+
+
 class Incoming(TypedDict):
     """One message that waits for an answer. `quoted`: the notification whose message it quotes. `button`: the id of
-    the one that was tapped."""
+    the one that was tapped.
+
+    `words`: what the person said, where `text` has notes of ours as well. `images`: media ids of what the model is
+    shown. `handled`: it was dealt with when it arrived, and needs no answer.
+    """
 
     kind: str
     text: str
     quoted: str | None
     button: NotRequired[str]
+    words: NotRequired[str]
+    images: NotRequired[list[int]]
+    handled: NotRequired[str]
 
 
 class Line(TypedDict):
@@ -111,12 +118,12 @@ async def load_context(session: AsyncSession, clock: Clock, given: Given, window
     """
     conversations = ConversationRepository(session, given.merchant_id)
     conversation, contact, merchant = await conversations.get(given.conversation_id)
-    person = (
-        await MerchantRepository(session, given.merchant_id).staff_by_phone(contact.phone) if contact.phone else None
-    )
+    person = await MerchantRepository(session, given.merchant_id).staff_of(contact)
     messages = await TurnRepository(session, given.merchant_id).messages(given.turn_id) if given.turn_id else []
     history = await conversations.history(conversation.id, conversation.summarised_through, window)
-    incoming = await _incoming(conversations, conversation.id, messages)
+    brought = [message.id for message in (*history, *messages) if message.attachments]
+    files = await MediaRepository(session, given.merchant_id).of_messages(brought)
+    incoming = await _incoming(conversations, conversation.id, messages, files)
     if given.text is not None:
         incoming.append(Incoming(kind="text", text=given.text, quoted=None))
     loaded = Loaded(
@@ -128,7 +135,7 @@ async def load_context(session: AsyncSession, clock: Clock, given: Given, window
         person_name=person.name if person else contact.name,
         merchant_user_id=person.id if person else None,
         summary=conversation.summary,
-        history=_lines(history, given.turn_id),
+        history=_lines(history, given.turn_id, files),
         incoming=incoming,
         documents=[],
         pending=[],
@@ -150,14 +157,25 @@ async def load_context(session: AsyncSession, clock: Clock, given: Given, window
 
 
 def is_silent(message: Incoming) -> bool:
-    """Whether nobody answers this: it is no message, or the answer that it asks for is under way already."""
-    return not opens_window(message["kind"]) or message.get("button") == SHOW_ANSWER
+    """Whether nobody answers this: it is no message, or all that it asks for is done or under way already.
+
+    Who edits a message says something new, although that opens no window.
+    """
+    if message.get("handled"):
+        return True
+    is_said = opens_window(message["kind"]) or message["kind"] == "edit"
+    return not is_said or message.get("button") == SHOW_ANSWER
+
+
+def words_of(message: Incoming) -> str:
+    """What the person said themselves."""
+    return message.get("words", message["text"])
 
 
 def heard_language(incoming: list[Incoming]) -> str | None:
     """The language in which a person clearly writes now; None where the one that was kept stays."""
     written = [message for message in incoming if not is_silent(message) and "button" not in message]
-    return clear_language("\n".join(_NOTES.sub("", message["text"]) for message in written))
+    return clear_language("\n".join(map(words_of, written)))
 
 
 def which_notification(
@@ -170,7 +188,7 @@ def which_notification(
     alone says which, and answers nothing yet.
     """
     quoted = list(dict.fromkeys(message["quoted"] for message in incoming if message["quoted"]))
-    named = [add_prefix(number) for number in read_prefixed("\n".join(message["text"] for message in incoming))]
+    named = [add_prefix(number) for number in read_prefixed("\n".join(map(words_of, incoming)))]
     open_ids = [notification["notification_id"] for notification in pending]
     only_taps = bool(incoming) and all(message.get("button") == ANSWER for message in incoming)
     asked = [asked_for] if asked_for else []
@@ -198,7 +216,7 @@ def _asked(history: list[Message]) -> _Asked:
 
 
 async def _incoming(
-    conversations: ConversationRepository, conversation_id: int, messages: list[Message]
+    conversations: ConversationRepository, conversation_id: int, messages: list[Message], files: Files
 ) -> list[Incoming]:
     quoting = [m.quoted_provider_message_id for m in messages if m.quoted_provider_message_id]
     quoted = await conversations.quoted(conversation_id, quoting) if quoting else {}
@@ -206,26 +224,28 @@ async def _incoming(
     for message in messages:
         source = quoted.get(message.quoted_provider_message_id or "")
         notification_id = source.other_data.get("notification_id_prefixed") if source else None
-        found = Incoming(kind=message.kind, text=readable(message), quoted=notification_id)
+        read = read_message(message, files.get(message.id, ()))
+        found = Incoming(kind=message.kind, text=read.text, quoted=notification_id)
+        if read.words != read.text:
+            found["words"] = read.words
+        if read.images:
+            found["images"] = list(read.images)
         if message.other_data.get("button"):
             found["button"] = str(message.other_data["button"])
+        if message.other_data.get("handled"):
+            found["handled"] = str(message.other_data["handled"])
         incoming.append(found)
     return incoming
 
 
-def readable(message: Message) -> str:
-    """A message as the model reads it: its text, and a note for what it cannot see."""
-    notes = [f"[{found.get('content_type') or 'file'!s}]" for found in message.attachments]
-    if not notes and message.kind not in {"text", "button"} and not message.text:
-        notes = [f"[{message.kind}]"]
-    text = shorten(message.text, MAX_CHARACTERS)
-    return " ".join([*notes, text]).strip() or "[empty message]"
-
-
-def _lines(history: list[Message], turn_id: int | None) -> list[Line]:
+def _lines(history: list[Message], turn_id: int | None, files: Files) -> list[Line]:
     roles: dict[str, Literal["user", "assistant", "system"]] = {"user": "user", "assistant": "system"}
     return [
-        Line(id=message.id, role=roles.get(message.role, "assistant"), text=readable(message))
+        Line(
+            id=message.id,
+            role=roles.get(message.role, "assistant"),
+            text=read_message(message, files.get(message.id, ())).text,
+        )
         for message in history
         # What the turn answers is `incoming`; what no turn has taken yet will be another's.
         if message.role != "user" or (message.turn_id is not None and message.turn_id != turn_id)
@@ -240,5 +260,5 @@ async def load_documents(knowledge: Knowledge, loaded: Loaded) -> list[dict[str,
     asked = [message for message in loaded["incoming"] if not is_silent(message)]
     if loaded["role"] == "staff" or not asked:
         return []
-    found = await knowledge.find(loaded["merchant_id"], "\n".join(_NOTES.sub("", message["text"]) for message in asked))
+    found = await knowledge.find(loaded["merchant_id"], "\n".join(map(words_of, asked)))
     return [{"title": document.title, "content": shorten(document.content, MAX_CHARACTERS)} for document in found]

@@ -31,6 +31,9 @@ class SimulatorMessage(Base):
     template: Mapped[dict[str, Any] | None]
     buttons: Mapped[list[dict[str, Any]]]
     reply_to: Mapped[str | None]
+    content: Mapped[dict[str, Any] | None]
+    """What is no text: {attachments?: [{kind, source, content_type, filename, voice, size}], location?: {latitude,
+    longitude, name?}} of a person's, {media: {kind, url, filename}} of ours."""
     status: Mapped[str]
     at: Mapped[datetime] = mapped_column(UtcDateTime)
 

@@ -29,6 +29,8 @@ const HINTS = {
 };
 const TYPING_SECONDS = 25;
 const RECONNECT_SECONDS = 1.5;
+const LARGEST_FILE = 2_000_000; // bytes
+const TYPE = /^[a-z0-9.+-]{1,60}\/[a-z0-9.+-]{1,60}$/;
 const STREAMS = 4; // a browser opens six connections to a host: further phones poll, or nothing could be sent
 
 const $ = (selector, root = document) => root.querySelector(selector);
@@ -98,6 +100,7 @@ class Phone {
     new ResizeObserver(() => this.refresh()).observe(this.chat);
     this.find(".fresh").addEventListener("click", () => this.toBottom());
     this.find(".edit").addEventListener("click", () => edit(this));
+    this.find(".attach").addEventListener("click", () => attach(this));
     this.find(".cancel").addEventListener("click", () => this.reply(null));
     this.find("form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -236,6 +239,7 @@ class Phone {
     tick.setAttribute("aria-label", label);
     $("use", tick).setAttribute("href", `#i-${icon}`);
     this.quote($(".quote", item), message.reply_to);
+    this.files($(".files", item), message);
     this.buttons($(".buttons", item), message);
   }
 
@@ -252,12 +256,36 @@ class Phone {
     say(place, "span", quoted ? quoted.text : "A message that is not here");
   }
 
+  // What is no text: pictures of the simulator's own, and a line for all else.
+  files(place, { attachments = [], location, media }) {
+    const lines = attachments.map(({ kind, voice, filename, size, source, content_type }) => {
+      const label = [voice ? "voice note" : kind, filename, `${Math.ceil(size / 1000)} kB`].filter(Boolean).join(" · ");
+      const shown = kind === "image" && /^image\/(png|jpeg|gif|webp)$/.test(content_type);
+      const element = document.createElement(source ? (shown ? "img" : "a") : "span");
+      const href = `/simulator/files/${source}`;
+      if (!source) return Object.assign(element, { textContent: label });
+      if (!shown) return Object.assign(element, { textContent: label, href, download: filename ?? "" });
+      element.addEventListener("load", () => this.refresh());
+      return Object.assign(element, { src: href, alt: label });
+    });
+    const line = (...parts) => Object.assign(document.createElement("span"), {
+      textContent: parts.filter((part) => part !== undefined && part !== null).join(" · "), dir: "auto",
+    });
+    if (location) lines.push(line("location", location.name, `${location.latitude}, ${location.longitude}`));
+    if (media) lines.push(line(media.kind, media.filename, media.url));
+    place.hidden = !lines.length;
+    const key = JSON.stringify([attachments.map((each) => each.source), location, media]);
+    if (place.dataset.key === key) return; // a picture that is there is not loaded again
+    place.dataset.key = key;
+    place.replaceChildren(...lines);
+  }
+
   buttons(place, message) {
     place.hidden = !message.buttons?.length;
     if (place.childElementCount || place.hidden) return; // a message's buttons never change
     place.append(...message.buttons.map((each) => {
       const button = document.createElement("button");
-      Object.assign(button, { type: "button", textContent: each.title, dir: "auto" });
+      Object.assign(button, { type: "button", textContent: each.title, dir: "auto", title: each.description ?? "" });
       const tapped = { reply_to: message.id, button: each.id };
       button.addEventListener("click", () => this.compose(each.title, tapped));
       return button;
@@ -367,6 +395,14 @@ class Phone {
     this.reply(null);
   }
 
+  // Files or a place, with the text that is being written.
+  writeWith(content) {
+    const reply = this.replyTo ? { reply_to: this.replyTo } : {};
+    this.compose(this.composer.value.trim(), { ...reply, ...content });
+    this.draft("");
+    this.reply(null);
+  }
+
   compose(text, extra) {
     this.pinned = true;
     const ends = { from: this.person.phone, to: account.address };
@@ -374,11 +410,12 @@ class Phone {
   }
 
   // Also a retry: the same id makes it a redelivery, never a second message.
-  async send({ id, from, to, text, reply_to, button, ...rest }) {
+  async send({ id, from, to, text, reply_to, button, sent, ...rest }) {
     const local = { ...rest, id, from, to, text, reply_to, button, at: new Date(now()).toISOString() };
+    if (sent) local.sent = sent; // for a retry
     this.upsert({ ...local, status: "pending", unsent: null });
     try {
-      await api("messages", { id, from, to, text, reply_to, button, name: this.person.name });
+      await api("messages", { id, from, to, text, reply_to, button, name: this.person.name, ...sent });
     } catch (error) {
       if (this.entries.get(id)?.message.status === "pending") {
         this.upsert({ ...local, status: "failed", unsent: `Not sent. ${error.message}` });
@@ -452,6 +489,52 @@ function edit(phone) {
     phone.showAccount();
   };
   dialog.showModal();
+}
+
+function attach(phone) {
+  const dialog = $("#attach");
+  const form = $("form", dialog);
+  form.reset();
+  say(dialog, ".wrong", null);
+  $(".cancel", dialog).onclick = () => dialog.close(); // no submit button: Enter in a field would press it
+  form.onsubmit = async (event) => {
+    event.preventDefault();
+    try {
+      const content = await contentOf(form.elements);
+      dialog.close();
+      phone.writeWith(content);
+    } catch (error) {
+      say(dialog, ".wrong", error.message);
+    }
+  };
+  dialog.showModal();
+}
+
+// What the dialog holds: `sent` is for the server, the rest for the screen until it has answered.
+async function contentOf({ file: { files: [file] }, latitude, longitude, place }) {
+  if (file) {
+    if (!file.size) throw new Error("The file is empty.");
+    if (file.size > LARGEST_FILE) throw new Error("The file is larger than 2 MB: choose a smaller one.");
+    const content_type = TYPE.test(file.type) ? file.type : "application/octet-stream";
+    const kind = content_type.split("/")[0];
+    const voice = kind === "audio"; // what has no name is a voice note
+    const about = { content_type, ...(voice ? {} : { filename: file.name.slice(0, 200) }) };
+    const sent = { attachments: [{ ...about, data: await inBase64(file) }] };
+    return { sent, attachments: [{ ...about, kind, voice, size: file.size }] };
+  }
+  if (!latitude.value || !longitude.value) throw new Error("Choose a file, or give a latitude and a longitude.");
+  const location = { latitude: latitude.valueAsNumber, longitude: longitude.valueAsNumber };
+  if (place.value.trim()) location.name = place.value.trim();
+  return { sent: { location }, location };
+}
+
+function inBase64(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
+    reader.onerror = () => reject(new Error("The file cannot be read."));
+    reader.readAsDataURL(file);
+  });
 }
 
 function panels() { // tabs exist on a narrow screen only; elsewhere a phone is a region of the page

@@ -8,19 +8,23 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recado.channels.base import Attachment, InboundMessage, OutboundMessage, RawEvent, StatusUpdate
+from recado.channels.base import Attachment, InboundMessage, OutboundMessage, RawEvent, StatusUpdate, kind_of
+from recado.channels.simulator.files import SimulatorFiles
+from recado.channels.simulator.payloads import describe, inbound_payload, outbound_kind, read_event
 from recado.clock import Clock
 from recado.db.engine import Database
 from recado.db.insert import insert_new
 from recado.db.models import SimulatorClock, SimulatorMessage
-from recado.errors import MalformedEvent, MediaRefused
+from recado.errors import MediaRefused, Permanent
 from recado.merchants.account import Account
 
 Notice = tuple[str, dict[str, Any]]
@@ -30,19 +34,24 @@ STATUS_RANK = {"accepted": 0, "sent": 1, "delivered": 2, "read": 3}
 
 
 class SimulatorNetwork:
-    """What phones sent and received, kept in the database. `report` is the webhook that it calls."""
+    """What phones sent and received, kept in the database, and files in `folder`. `report` is the webhook it calls."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, folder: Path = Path("data/media/simulator")) -> None:
+        self.files = SimulatorFiles(folder)
         self._database = database
         self._clock = clock
         self._watchers: dict[str, set[asyncio.Queue[Notice]]] = {}
         self.report: Callable[[list[RawEvent]], Awaitable[None]] | None = None
 
     async def person_sends(self, values: dict[str, Any]) -> SimulatorMessage:
-        """A person sends a message. The same `client_reference` again is a redelivery of the first."""
+        """A person sends a message. The same `client_reference` again is a redelivery of the first.
+
+        `attachments` are {content_type, filename?, data: bytes}; `location` is {latitude, longitude, name?}.
+        """
         reference = values.get("client_reference") or f"sim-in-{uuid4().hex}"
-        row = await self._insert({**values, "direction": "in", "client_reference": reference, "id": reference})
-        await self._report(row.address, row.id, _inbound_payload(row, values.get("name"), values.get("button")))
+        about = {"direction": "in", "client_reference": reference, "id": reference, **await self._content(values)}
+        row = await self._insert({**values, **about})
+        await self._report(row.address, row.id, inbound_payload(row, values.get("name"), values.get("button")))
         await self.mark([row.id], row.address, "delivered")
         return row
 
@@ -56,7 +65,8 @@ class SimulatorNetwork:
                 "direction": "out",
                 "client_reference": str(message.delivery_id),
                 "id": f"sim-out-{message.delivery_id}",
-                "kind": "template" if template else "interactive" if message.buttons else "text",
+                "kind": outbound_kind(message),
+                "content": {"media": asdict(message.media)} if message.media and not template else None,
                 "text": template.text if template else message.text or "",
                 "template": {
                     "name": template.name,
@@ -71,6 +81,20 @@ class SimulatorNetwork:
         )
         await self._report_status(row, "delivered")
         return row
+
+    async def _content(self, values: dict[str, Any]) -> dict[str, Any]:
+        """What a person sends beside the text, and what kind of message that makes it."""
+        kept = []
+        for sent in values.get("attachments") or ():
+            kind = kind_of(sent["content_type"])
+            name = await asyncio.to_thread(self.files.keep, sent["data"])
+            filename = sent.get("filename")
+            about = {"kind": kind, "source": name, "content_type": sent["content_type"], "filename": filename}
+            kept.append({**about, "voice": kind == "audio" and not filename, "size": len(sent["data"])})
+        if kept:
+            return {"kind": kept[0]["kind"], "content": {"attachments": kept}}
+        location = values.get("location")
+        return {"kind": "location", "content": {"location": location}} if location else {}
 
     async def person_reads(self, phone: str, address: str) -> None:
         """A person looks at the chat: all that arrived there is read."""
@@ -152,6 +176,7 @@ class SimulatorNetwork:
     async def _insert(self, values: dict[str, Any]) -> SimulatorMessage:
         columns = {
             "template": None,
+            "content": None,
             "buttons": [],
             "reply_to": None,
             "status": "accepted",
@@ -189,37 +214,6 @@ async def _insert_once(
     return (await session.scalars(query)).one(), False
 
 
-def describe(row: SimulatorMessage) -> dict[str, Any]:
-    """A message as the simulator's API gives it."""
-    ends = (row.phone, row.address) if row.direction == "in" else (row.address, row.phone)
-    described = {
-        "id": row.id,
-        "direction": row.direction,
-        "from": ends[0],
-        "to": ends[1],
-        "kind": row.kind,
-        "text": row.text,
-        "template": row.template,
-        "buttons": row.buttons or None,
-        "reply_to": row.reply_to,
-        "status": row.status,
-        "at": row.at.isoformat(),
-    }
-    return {key: value for key, value in described.items() if value is not None}
-
-
-def _inbound_payload(row: SimulatorMessage, name: str | None, button: str | None) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "phone": row.phone,
-        "name": name,
-        "text": row.text,
-        "kind": "button" if button else "text",
-        "button": button,
-        "reply_to": row.reply_to,
-    }
-
-
 class SimulatorChannel:
     """The adapter to the simulated network."""
 
@@ -230,22 +224,7 @@ class SimulatorChannel:
 
     def parse(self, payload: bytes) -> InboundMessage | StatusUpdate:
         """Read a stored event of the network. Raises MalformedEvent."""
-        try:
-            data = json.loads(payload)
-            if "status" in data:
-                return StatusUpdate(data["id"], data["status"], data["delivery_id"])
-            return InboundMessage(
-                provider_message_id=data["id"],
-                channel_user_id=data["phone"],
-                phone=data["phone"],
-                name=data["name"],
-                kind=data["kind"],
-                text=data["text"],
-                quoted_provider_message_id=data["reply_to"],
-                button=data.get("button"),
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise MalformedEvent(f"not an event of the simulator: {error!r}") from error
+        return read_event(payload)
 
     async def acknowledge(self, account: Account, message: InboundMessage) -> None:
         """Mark as read and show that an answer is being typed."""
@@ -262,8 +241,14 @@ class SimulatorChannel:
         return [row.id for row in rows if row.direction == "out" and row.client_reference == str(message.delivery_id)]
 
     async def download(self, account: Account, attachment: Attachment, file: BinaryIO, limit: int) -> str | None:
-        """The network has no files yet. Raises MediaRefused."""
-        raise MediaRefused("the simulator keeps no files")
+        """Write a file that a person sent. Raises MediaRefused and Permanent."""
+        data = await asyncio.to_thread(self._network.files.read, attachment.source)
+        if data is None:
+            raise Permanent("the simulator has no such file")
+        if len(data) > limit:
+            raise MediaRefused(f"larger than {limit} bytes")
+        file.write(data)
+        return attachment.content_type
 
     async def close(self) -> None:
         """Nothing to let go."""

@@ -1,0 +1,1 @@
+"""The simulator: a telephone network of our own."""
