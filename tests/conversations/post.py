@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, select
 from sqlalchemy import update as sql_update
 
 from recado.channels.base import StatusUpdate
+from recado.channels.rules import RULES
 from recado.conversations.outbox import Outbox
 from recado.conversations.repository import ConversationRepository, conversations_with_due_deliveries
 from recado.conversations.statuses import apply_status
-from recado.db.models import Delivery
+from recado.db.models import ChannelAccount, Contact, Delivery
 from tests.builders import AlertLog, Line, Shop
 
 LONG = "Una frase entera que no es corta. " * 300
@@ -26,12 +28,30 @@ class Post:
 
     def new_outbox(self, process_id: str, *, alone: bool = False) -> Outbox:
         shop = self.shop
-        channels = {"simulator": self.line}
+        channels = dict.fromkeys(RULES, self.line)
         return Outbox(shop.database, shop.clock, channels, self.alerts, process_id, alone=alone)
 
     async def deliver(self, conversation_id: int, outbox: Outbox | None = None) -> list[Delivery]:
         await (outbox or self.outbox).deliver(conversation_id, self.shop.merchant_id)
         return await self.shop.deliveries(conversation_id)
+
+    async def be(self, channel: str, **values: object) -> None:
+        """Have the shop's account on another channel, and with other limits. Before anybody is known to it."""
+        account = self.shop.account
+        async with self.shop.database.transaction() as session:
+            mine = sql_update(ChannelAccount).where(ChannelAccount.id == account.id)
+            await session.execute(mine.values(channel=channel, **values))
+        self.shop.account = replace(account, channel=channel)
+
+    async def wish(self, opt_out: str | None) -> None:
+        """What everybody wants no more."""
+        async with self.shop.database.transaction() as session:
+            await session.execute(sql_update(Contact).values(opt_out=opt_out, opt_out_at=self.shop.clock.now()))
+
+    async def contact(self) -> Contact:
+        """The only person."""
+        async with self.shop.database.read() as session:
+            return (await session.scalars(select(Contact))).one()
 
     async def set(self, **values: object) -> None:
         async with self.shop.database.transaction() as session:

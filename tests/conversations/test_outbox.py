@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from recado.conversations.outbox import MAX_ATTEMPTS
-from recado.errors import OptedOut, Permanent, Retryable, WindowClosed
+from recado.conversations.failing import MAX_ATTEMPTS
+from recado.errors import Permanent, Retryable, WindowClosed
 from tests.builders import TEMPLATE
 from tests.conversations.post import LONG, Post
 
@@ -71,13 +71,14 @@ async def test_the_backoff_grows_and_it_gives_up_with_an_alert(post: Post) -> No
 
 async def test_what_cannot_work_fails_at_once(post: Post) -> None:
     conversation_id = await post.shop.hear("hola")
-    for number, error in enumerate((Permanent("no such number", "21211"), OptedOut("stop", "21610")), 1):
-        await post.shop.say(conversation_id, "uno", TEMPLATE)
-        post.line.plan = [(error, False)]
-        delivery = (await post.deliver(conversation_id))[-1]
-        assert (delivery.state, delivery.provider_code, delivery.error) == ("failed", error.code, str(error))
-        assert post.alerts.titles == ["delivery given up"] * number
-        assert len(post.line.tries) == number
+    error = Permanent("no such number", "21211", remedy="correct the number")
+    await post.shop.say(conversation_id, "uno", TEMPLATE)
+    post.line.plan = [(error, False)]
+    delivery = (await post.deliver(conversation_id))[-1]
+    assert (delivery.state, delivery.provider_code, delivery.error) == ("failed", error.code, str(error))
+    ((title, reason, _),) = post.alerts.sent
+    assert (title, reason) == ("delivery given up", "no such number; correct the number")
+    assert len(post.line.tries) == 1
 
 
 async def test_text_while_the_window_is_open_and_the_template_after(post: Post) -> None:

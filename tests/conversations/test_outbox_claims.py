@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from recado.conversations.outbox import CLAIM, MAX_ATTEMPTS
+from recado.conversations.claiming import CLAIM
+from recado.conversations.failing import MAX_ATTEMPTS
 from recado.conversations.repository import ConversationRepository
 from recado.errors import Retryable
 from tests.builders import TEMPLATE, ProcessDies, together

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from recado.db.insert import insert_new
@@ -19,6 +19,7 @@ from recado.db.models import (
     Merchant,
     MerchantUser,
     Message,
+    StaffLink,
 )
 from recado.errors import ConversationNotFound
 from recado.merchants.account import Account
@@ -56,24 +57,6 @@ class ConversationRepository:
             raise ConversationNotFound(f"Conversation {conversation_id} not found")
         return row[0], row[1], row[2]
 
-    async def by_channel_user(
-        self, channel: str, channel_user_id: str, *, to_change: bool = False
-    ) -> tuple[Contact, Conversation] | None:
-        """The person with this id on the channel, and their conversation, which `to_change` locks."""
-        query = (
-            select(Contact, Conversation)
-            .join(Conversation, Conversation.contact_id == Contact.id)
-            .where(
-                Contact.merchant_id == self.merchant_id,
-                Contact.channel == channel,
-                Contact.channel_user_id == channel_user_id,
-            )
-        )
-        if to_change:
-            query = query.with_for_update(of=Conversation, key_share=True)
-        row = (await self.session.execute(query)).one_or_none()
-        return row and (row[0], row[1])
-
     async def of_staff(
         self, contact_ids: Sequence[int], but: int | None
     ) -> list[tuple[Contact, Conversation, Account, Merchant]]:
@@ -89,7 +72,13 @@ class ConversationRepository:
             theirs = select(MerchantUser.phone).where(
                 MerchantUser.merchant_id == self.merchant_id, MerchantUser.id == but
             )
-            query = query.where(Contact.phone.is_distinct_from(theirs.scalar_subquery()))
+            linked = exists().where(
+                StaffLink.merchant_id == self.merchant_id,
+                StaffLink.merchant_user_id == but,
+                StaffLink.channel == Contact.channel,
+                StaffLink.channel_user_id == Contact.channel_user_id,
+            )
+            query = query.where(Contact.phone.is_distinct_from(theirs.scalar_subquery()), ~linked)
         rows = await self.session.execute(query.order_by(Contact.id))
         return [(row[0], row[1], to_account(row[2]), row[3]) for row in rows]
 
@@ -128,14 +117,20 @@ class ConversationRepository:
         return (await self.session.execute(query)).scalar_one()
 
     async def quoted(self, conversation_id: int, provider_message_ids: Sequence[str]) -> dict[str, Message]:
-        """Which of our messages these provider ids are, within one conversation."""
+        """Which of our messages these provider ids are, of those to the person of one conversation: in it, or in one
+        from when they were taken for somebody else."""
+        person = select(Conversation.contact_id).where(
+            Conversation.merchant_id == self.merchant_id, Conversation.id == conversation_id
+        )
         rows = await self.session.execute(
             select(Delivery.provider_message_id, Message)
             .join(Message, Message.id == Delivery.message_id)
+            .join(Conversation, Conversation.id == Delivery.conversation_id)
+            .join(Contact, Contact.id == Conversation.contact_id)
             .where(
                 Delivery.merchant_id == self.merchant_id,
-                Delivery.conversation_id == conversation_id,
                 Delivery.provider_message_id.in_(provider_message_ids),
+                or_(Conversation.id == conversation_id, Contact.superseded_by_id == person.scalar_subquery()),
             )
         )
         return {str(provider_id): message for provider_id, message in rows}
@@ -188,7 +183,7 @@ class ConversationRepository:
         released = await self.session.execute(
             update(Delivery)
             .where(Delivery.merchant_id == self.merchant_id, Delivery.conversation_id == conversation_id, HELD_DELIVERY)
-            .values(state="pending", due_at=now, attempts=0, error=None, provider_code=None)
+            .values(state="pending", due_at=now, attempts=0, slot_at=None, error=None, provider_code=None)
             .returning(Delivery.id)
         )
         return bool(released.all())
@@ -200,8 +195,9 @@ class ConversationRepository:
         )
         return await self.session.scalar(query.with_for_update(key_share=True))
 
-    async def close_window(self, conversation_id: int, sent_at: datetime | None) -> None:
-        """The provider says that it is closed, whatever we counted: true until the person writes again."""
+    async def close_window(self, conversation_id: int, sent_at: datetime | None, since: datetime | None) -> None:
+        """The provider says that it is closed, whatever we counted: true until the person writes again. `since` counts
+        as their last message."""
         await self.session.execute(
             update(Conversation)
             .where(
@@ -209,7 +205,7 @@ class ConversationRepository:
                 Conversation.id == conversation_id,
                 Conversation.last_inbound_at <= sent_at,
             )
-            .values(last_inbound_at=None)
+            .values(last_inbound_at=since)
         )
 
     async def change_delivery(self, delivery_id: int, expected: Sequence[str], **values: Any) -> bool:
@@ -234,15 +230,27 @@ class ConversationRepository:
             mine = Delivery.provider_message_id == provider_message_id
         return await self.session.scalar(select(Delivery).where(Delivery.merchant_id == self.merchant_id, mine))
 
-    async def known_provider_ids(self, provider_message_ids: Sequence[str]) -> set[str]:
-        """Which of these provider ids a delivery already has."""
-        rows = await self.session.scalars(
-            select(Delivery.provider_message_id).where(
-                Delivery.merchant_id == self.merchant_id,
-                Delivery.provider_message_id.in_(provider_message_ids),
-            )
+    async def confirms_opt_out(self, message_id: int) -> bool:
+        """Whether a message only confirms that the person gets no more of them."""
+        query = select(Message.other_data).where(Message.merchant_id == self.merchant_id, Message.id == message_id)
+        return bool((await self.session.execute(query)).scalar_one().get("opt_out") == "confirmation")
+
+    async def opt_out(self, conversation_id: int, wish: str, sent_at: datetime | None, now: datetime) -> None:
+        """By the provider's word the person wants no messages (`all`), or no `marketing`, unless they have said
+        something else since `sent_at`, when what the provider refuses was sent."""
+        theirs = select(Conversation.contact_id).where(
+            Conversation.merchant_id == self.merchant_id, Conversation.id == conversation_id
         )
-        return {str(row) for row in rows}
+        await self.session.execute(
+            update(Contact)
+            .where(
+                Contact.merchant_id == self.merchant_id,
+                Contact.id == theirs.scalar_subquery(),
+                Contact.opt_out.is_(None) if wish == "marketing" else Contact.opt_out.is_distinct_from("all"),
+                or_(Contact.opt_out_at.is_(None), Contact.opt_out_at <= (sent_at or now)),
+            )
+            .values(opt_out=wish, opt_out_at=now)
+        )
 
 
 async def merchant_of(session: AsyncSession, conversation_id: int) -> int:
@@ -254,11 +262,28 @@ async def merchant_of(session: AsyncSession, conversation_id: int) -> int:
 
 
 async def conversations_with_due_deliveries(session: AsyncSession, now: datetime, limit: int) -> list[tuple[int, int]]:
-    """(conversation id, merchant id) of those with a delivery to send, of all merchants, for the sweep."""
+    """(conversation id, merchant id) of those with a delivery to send, of all merchants, longest due
+    first, for the sweep."""
     query = (
         select(Delivery.conversation_id, Delivery.merchant_id)
         .where(UNSENT_DELIVERY, Delivery.due_at <= now)
         .group_by(Delivery.conversation_id, Delivery.merchant_id)
+        .order_by(func.min(Delivery.due_at))
         .limit(limit)
     )
     return [(row[0], row[1]) for row in await session.execute(query)]
+
+
+async def ids_in_use(session: AsyncSession, account: Account, provider_message_ids: Sequence[str]) -> set[str]:
+    """Which of these provider ids a delivery from this account's address has. Merchants may share the address, and the
+    provider lists the messages of all of them: one that is another's must not be taken for ours."""
+    query = (
+        select(Delivery.provider_message_id)
+        .join(ChannelAccount, ChannelAccount.id == Delivery.channel_account_id)
+        .where(
+            Delivery.provider_message_id.in_(provider_message_ids),
+            ChannelAccount.channel == account.channel,
+            ChannelAccount.address == account.address,
+        )
+    )
+    return {str(row) for row in await session.scalars(query)}

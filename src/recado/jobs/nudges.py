@@ -1,5 +1,6 @@
 """Nudges: jobs that carry ids and say "look at these rows". Losing one loses nothing: the sweep nudges again."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,9 +25,15 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
     "follow_up": {"timeout": 60},
     "sync": {"timeout": 300},
     "embed": {"timeout": 600, "retries": 8, "retry_delay": 5.0, "retry_backoff": 300.0},
+    "catch_up": {"timeout": 600},
+    "approvals": {"timeout": 600},
     "sweep": {"timeout": 60},
 }
 """How long each job may take, in seconds, and how often it is tried."""
+
+MOST_TIMERS = 10_000
+LONGEST_TIMER_SECONDS = 60.0
+"""What is later, or too much, is left to the sweep."""
 
 
 class Nudges:
@@ -39,6 +46,8 @@ class Nudges:
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
         self._again: dict[str, tuple[str, int, dict[str, Any]]] = {}
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._woken: set[asyncio.Task[None]] = set()
 
     async def nudge(self, function: str, key: str, lane: int = 0, **kwargs: Any) -> None:
         """Have `function` look. `lane` is a merchant: they take turns, so that none waits for another's burst."""
@@ -78,6 +87,35 @@ class Nudges:
             merchant_id=merchant_id,
         )
 
+    def deliver_in(self, seconds: float, conversation_id: int, merchant_id: int) -> None:
+        """A conversation has a delivery to send after so many seconds. The last call counts. Losing it in a restart
+        loses no more than the time until the next sweep."""
+        earlier = self._timers.pop(conversation_id, None)
+        if earlier is not None:
+            earlier.cancel()
+        if seconds <= LONGEST_TIMER_SECONDS and len(self._timers) < MOST_TIMERS:
+            wake = asyncio.get_running_loop().call_later(max(0.0, seconds), self._wake, conversation_id, merchant_id)
+            self._timers[conversation_id] = wake
+
+    @property
+    def waiting(self) -> int:
+        """How many conversations are to be nudged later."""
+        return len(self._timers)
+
+    def _wake(self, conversation_id: int, merchant_id: int) -> None:
+        del self._timers[conversation_id]
+        task = asyncio.get_running_loop().create_task(self.deliver(conversation_id, merchant_id))
+        self._woken.add(task)  # asyncio keeps only weak references to tasks
+        task.add_done_callback(self._woken.discard)
+
+    def close(self) -> None:
+        """Forget what was to be nudged later."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        for task in self._woken:
+            task.cancel()
+
     async def ingest(self) -> None:
         """The inbox has events."""
         await self.nudge("ingest", "ingest")
@@ -93,6 +131,14 @@ class Nudges:
     async def embed(self) -> None:
         """Documents wait for their vectors."""
         await self.nudge("embed", "embed")
+
+    async def approvals(self) -> None:
+        """It is time to ask for the approvals that somebody waits for."""
+        await self.nudge("approvals", "approvals")
+
+    async def catch_up(self) -> None:
+        """Providers may hold messages that never arrived."""
+        await self.nudge("catch_up", "catch_up")
 
     async def request_notification(self, notification_id: int, merchant_id: int) -> None:
         """The staff has to be asked."""
