@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from recado.channels.base import RawEvent
-from recado.channels.simulator import SimulatorChannel, SimulatorNetwork
+from recado.channels.simulator.channel import SimulatorChannel, SimulatorNetwork
 from recado.db.engine import Database
 from recado.db.models import InboxEvent, Merchant, Message
 from recado.errors import SyncUnavailable

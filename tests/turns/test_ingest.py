@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from recado.campaigns import templates
 from recado.channels.base import InboundMessage, RawEvent, StatusUpdate
-from recado.channels.simulator import SimulatorChannel, SimulatorNetwork
+from recado.channels.simulator.channel import SimulatorChannel, SimulatorNetwork
 from recado.db.engine import Database
 from recado.db.models import InboxEvent, Message
 from recado.jobs.nudges import Nudges

@@ -60,6 +60,12 @@ class ConversationListing:
         rows = (await self._session.execute(query.order_by(Message.id.desc()).limit(limit))).all()
         return [ListedMessage(row[0], delivery_state(row[1])) for row in reversed(rows)], total or 0
 
+    async def by_key(self, key: str) -> ListedMessage | None:
+        """The message that was written under this key."""
+        query = select(Message, delivery_rank()).where(Message.merchant_id == self._merchant_id, Message.key == key)
+        row = (await self._session.execute(query)).one_or_none()
+        return ListedMessage(row[0], delivery_state(row[1])) if row else None
+
     def _with_contact(self) -> Select[Conversation, Contact]:
         return (
             select(Conversation, Contact)

@@ -8,8 +8,9 @@ from typing import Any, cast
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from recado.channels.base import InboundMessage, OutboundMedia, Template
-from recado.channels.rules import RULES
+from recado.channels.rules import RULES, ChannelRules
 from recado.clock import Clock
+from recado.conversations.identity import Identities, Known
 from recado.conversations.repository import ConversationRepository
 from recado.conversations.window import is_open, opens_window
 from recado.db.models import Contact, Conversation, MediaFile, Message
@@ -43,12 +44,15 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What came of an inbound message. `released`: deliveries that were held for it may go, the caller nudges them."""
+    """What came of an inbound message. `released`: deliveries that were held for it may go, the caller nudges them;
+    so they may in `others`, conversations from when this person was taken for somebody else.
+    """
 
     contact: Contact
     conversation: Conversation
     message: Message
     released: bool
+    others: tuple[int, ...] = ()
 
 
 class ConversationService:
@@ -56,6 +60,7 @@ class ConversationService:
 
     def __init__(self, session: AsyncSession, merchant_id: int, clock: Clock) -> None:
         self.repository = ConversationRepository(session, merchant_id)
+        self.identities = Identities(session, merchant_id)
         self._session = session
         self._merchant_id = merchant_id
         self._clock = clock
@@ -65,14 +70,19 @@ class ConversationService:
         self, account: Account, channel_user_id: str, phone: str | None, name: str | None, *, to_change: bool = False
     ) -> tuple[Contact, Conversation]:
         """The person and their conversation on this account, made when they are new. `to_change` locks the latter."""
-        found = await self.repository.by_channel_user(account.channel, channel_user_id, to_change=to_change)
-        if found is not None:
-            contact, conversation = found
-            if name and contact.name != name:
-                contact.name = name
-            if conversation.channel_account_id != account.id:
-                conversation.channel_account_id = account.id
-            return found
+        known = await self._open(account, channel_user_id, phone, name, to_change=to_change)
+        return known.contact, known.conversation
+
+    async def _open(
+        self, account: Account, channel_user_id: str, phone: str | None, name: str | None, *, to_change: bool
+    ) -> Known:
+        known = await self.identities.find(account.channel, channel_user_id, phone, to_change=to_change)
+        if known is not None:
+            if name and known.contact.name != name:
+                known.contact.name = name
+            if known.conversation.channel_account_id != account.id:
+                known.conversation.channel_account_id = account.id
+            return known
         now = self._clock.now()
         contact = Contact(
             merchant_id=self._merchant_id,
@@ -93,12 +103,13 @@ class ConversationService:
         self._session.add(conversation)
         await self._session.flush()
         await self._sync.opened([conversation.id], now)
-        return contact, conversation
+        return Known(contact, conversation)
 
     async def receive(self, account: Account, inbound: InboundMessage, received_at: datetime) -> Received:
         """Write down what a person sent, and that the window is open for 24 hours from when they sent it."""
         name = clean_text(inbound.name)[:200] if inbound.name else None
-        contact, conversation = await self.open(account, inbound.channel_user_id, inbound.phone, name, to_change=True)
+        known = await self._open(account, inbound.channel_user_id, inbound.phone, name, to_change=True)
+        conversation = known.conversation
         message = Message(
             merchant_id=self._merchant_id,
             conversation_id=conversation.id,
@@ -123,7 +134,9 @@ class ConversationService:
             )
         await self._sync.said([(conversation.id, message.id)], [], received_at)
         released = await self._open_window(conversation, inbound, received_at)
-        return Received(contact, conversation, message, released)
+        # The window is the person's, whichever of their conversations something is held in.
+        others = [other.id for other in known.others if await self._open_window(other, inbound, received_at)]
+        return Received(known.contact, conversation, message, released, tuple(others))
 
     async def _open_window(self, conversation: Conversation, inbound: InboundMessage, received_at: datetime) -> bool:
         """Whether deliveries that were held for this may go now."""
@@ -201,6 +214,8 @@ class ConversationService:
         parts: list[str | None] = [*split_text(reply.text or "", rules.text, rules.size)] or [None]
         if reply.template and reply.template.announces and reply.text:
             parts = [None, *parts]  # the announcement goes alone, and only if the window is closed
+        elif reply.media and parts[0] and not _carries(reply.media, parts[0], rules):
+            parts = [None, *parts]  # or what fails with one of them would be sent again with both
         now = self._clock.now()
         return [
             {
@@ -234,6 +249,12 @@ class ConversationService:
             "turn_id": None,
             "created_at": self._clock.now(),
         }
+
+
+def _carries(media: OutboundMedia, text: str, rules: ChannelRules) -> bool:
+    """Whether a file can go with this text as one message. WhatsApp shows none with a sound."""
+    longest = rules.text if rules.caption is None else rules.caption
+    return media.kind != "audio" and rules.size(text) <= longest
 
 
 def inbound_key(account: Account, provider_message_id: str) -> str:

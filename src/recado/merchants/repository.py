@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recado.db.models import ChannelAccount, Merchant, MerchantUser
+from recado.db.models import ChannelAccount, Contact, Merchant, MerchantUser, StaffLink
 from recado.db.paging import page_of
 from recado.merchants.account import Account, usable_templates
 
@@ -54,10 +54,20 @@ async def owners_of(session: AsyncSession, channel: str, address: str) -> list[O
     return [Owner(*row) for row in await session.execute(query)]
 
 
-async def employers_of(session: AsyncSession, merchant_ids: Sequence[int], phone: str) -> set[int]:
-    """On whose active staff this phone number is, of these merchants."""
+async def employers_of(
+    session: AsyncSession, merchant_ids: Sequence[int], channel: str, channel_user_id: str, phone: str | None
+) -> set[int]:
+    """On whose active staff somebody is, of these merchants: by their phone number, or by an account that is linked."""
+    linked = select(StaffLink.merchant_user_id).where(
+        StaffLink.merchant_id.in_(merchant_ids),
+        StaffLink.channel == channel,
+        StaffLink.channel_user_id == channel_user_id,
+    )
+    theirs = MerchantUser.id.in_(linked)
     query = select(MerchantUser.merchant_id).where(
-        MerchantUser.merchant_id.in_(merchant_ids), MerchantUser.active, MerchantUser.phone == phone
+        MerchantUser.merchant_id.in_(merchant_ids),
+        MerchantUser.active,
+        theirs if phone is None else or_(theirs, MerchantUser.phone == phone),
     )
     return set(await session.scalars(query))
 
@@ -133,3 +143,19 @@ class MerchantRepository:
                 MerchantUser.phone == phone,
             )
         )
+
+    async def staff_of(self, contact: Contact) -> MerchantUser | None:
+        """The active member of staff that this person is: by the account that they linked, else by their number."""
+        linked = select(StaffLink.merchant_user_id).where(
+            StaffLink.merchant_id == self._merchant_id,
+            StaffLink.channel == contact.channel,
+            StaffLink.channel_user_id == contact.channel_user_id,
+        )
+        theirs = MerchantUser.id.in_(linked)
+        query = select(MerchantUser).where(
+            MerchantUser.merchant_id == self._merchant_id,
+            MerchantUser.active,
+            theirs if contact.phone is None else or_(theirs, MerchantUser.phone == contact.phone),
+        )
+        # What was proven with a code says more than a number that may have gone to somebody else.
+        return await self._session.scalar(query.order_by(theirs.desc()).limit(1))

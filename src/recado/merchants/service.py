@@ -8,14 +8,14 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import defer
 from yaml.constructor import ConstructorError
 
 from recado.clock import Clock
-from recado.db.models import YAML_SOURCE, ChannelAccount, Document, InboxEvent, Merchant, MerchantUser
+from recado.db.models import YAML_SOURCE, Document, Merchant, MerchantUser
 from recado.errors import ConfigurationError
+from recado.merchants.channels import apply_channels, change, check_sharing
 from recado.merchants.schemas import CheckTemplate, DocumentSpec, MerchantsFile, MerchantSpec
 from recado.text import searchable
 
@@ -132,20 +132,13 @@ async def apply_merchants(session: AsyncSession, clock: Clock, file: MerchantsFi
     for spec in file.merchants:
         merchant = await _apply_merchant(session, clock, spec, applied)
         applied.merchants.append(merchant)
-        await _apply_channels(session, clock, merchant, spec, applied)
+        applied.lines += await apply_channels(session, clock, merchant, spec)
         await _apply_staff(session, merchant, spec, applied)
         await _apply_documents(session, clock, merchant, spec.documents, applied)
     await session.flush()
     for kind, address in sorted({(each.kind, each.address) for spec in file.merchants for each in spec.channels}):
-        await _check_sharing(session, kind, address)
+        await check_sharing(session, kind, address)
     return applied
-
-
-def _update(row: object, values: dict[str, Any]) -> bool:
-    changed = {name: value for name, value in values.items() if getattr(row, name) != value}
-    for name, value in changed.items():
-        setattr(row, name, value)
-    return bool(changed)
 
 
 async def _apply_merchant(session: AsyncSession, clock: Clock, spec: MerchantSpec, applied: Applied) -> Merchant:
@@ -166,82 +159,9 @@ async def _apply_merchant(session: AsyncSession, clock: Clock, spec: MerchantSpe
         session.add(merchant)
         await session.flush()
         applied.lines.append(f"merchant {spec.sub_domain}: created")
-    elif _update(merchant, values):
+    elif change(merchant, values):
         applied.lines.append(f"merchant {spec.sub_domain}: changed")
     return merchant
-
-
-async def _apply_channels(
-    session: AsyncSession, clock: Clock, merchant: Merchant, spec: MerchantSpec, applied: Applied
-) -> None:
-    # Credentials stay unread: with a new SECRET_KEY they cannot be, and applying again is what mends that.
-    accounts = select(ChannelAccount).options(defer(ChannelAccount.credentials))
-    for channel in spec.channels:
-        row = await session.scalar(
-            accounts.where(
-                ChannelAccount.merchant_id == merchant.id,
-                ChannelAccount.channel == channel.kind,
-                ChannelAccount.address == channel.address,
-            )
-        )
-        if row is None:
-            place = {"merchant_id": merchant.id, "channel": channel.kind, "address": channel.address}
-            now = clock.now()  # what came before is nobody's business here
-            session.add(ChannelAccount(**place, credentials=channel.credentials, caught_up_to=now, **channel.values))
-            applied.lines.append(f"channel {channel.kind} {channel.address}: created")
-        else:
-            changed = _update(row, {**channel.values, "active": True})
-            if await _stored_credentials(session, row.id) != channel.credentials:
-                row.credentials, changed = channel.credentials, True
-            if changed:
-                applied.lines.append(f"channel {channel.kind} {channel.address}: changed")
-    await session.flush()
-    for channel in spec.channels:
-        if waiting := await _route_again(session, channel.kind, channel.address):
-            applied.lines.append(f"channel {channel.kind} {channel.address}: {waiting} stored events taken in again")
-    named = {(channel.kind, channel.address) for channel in spec.channels}
-    for row in await session.scalars(accounts.where(ChannelAccount.merchant_id == merchant.id)):
-        if (row.channel, row.address) not in named and _update(row, {"active": False}):
-            applied.lines.append(f"channel {row.channel} {row.address}: deactivated")
-            if row.shared:  # what waits for its merchant must not come behind what the only one left gets at once
-                await _route_again(session, row.channel, row.address)
-
-
-async def _check_sharing(session: AsyncSession, channel: str, address: str) -> None:
-    """Several merchants may have an address when each says so, and with the same credentials: it is one number."""
-    query = select(ChannelAccount.id, ChannelAccount.shared).where(
-        ChannelAccount.channel == channel, ChannelAccount.address == address, ChannelAccount.active
-    )
-    rows = (await session.execute(query)).all()
-    if len(rows) < 2:
-        return
-    if not all(shared for _, shared in rows):
-        raise ConfigurationError(
-            f"{channel} {address} belongs to another merchant already; merchants that share a number each say "
-            "`shared: true` in its channel"
-        )
-    known = [await _stored_credentials(session, account_id) for account_id, _ in rows]
-    if any(one != other for one in known for other in known if None not in (one, other)):
-        raise ConfigurationError(
-            f"{channel} {address} is shared with other credentials: give all its merchants the same, in one file"
-        )
-
-
-async def _route_again(session: AsyncSession, channel: str, address: str) -> int:
-    """What came for this address and is nobody's waits again. How many events that is. `error`, once told, stays."""
-    unrouted = update(InboxEvent).where(
-        InboxEvent.channel == channel, InboxEvent.address == address, InboxEvent.state.in_(("unrouted", "routing"))
-    )
-    found = await session.execute(unrouted.values(state="received", due_at=None).returning(InboxEvent.id))
-    return len(found.all())
-
-
-async def _stored_credentials(session: AsyncSession, account_id: int) -> dict[str, Any] | None:
-    """An account's credentials; None where this SECRET_KEY does not read them."""
-    try:
-        return await session.scalar(select(ChannelAccount.credentials).where(ChannelAccount.id == account_id))
-    except ConfigurationError:
-        return None
 
 
 async def _apply_staff(session: AsyncSession, merchant: Merchant, spec: MerchantSpec, applied: Applied) -> None:
@@ -253,10 +173,10 @@ async def _apply_staff(session: AsyncSession, merchant: Merchant, spec: Merchant
         if row is None:
             session.add(MerchantUser(merchant_id=merchant.id, phone=person.phone, **values))
             applied.lines.append(f"staff {person.name}: created")
-        elif _update(row, values):
+        elif change(row, values):
             applied.lines.append(f"staff {person.name}: changed")
     for row in present.values():
-        if _update(row, {"active": False}):
+        if change(row, {"active": False}):
             applied.lines.append(f"staff {row.name}: deactivated")
 
 
@@ -287,7 +207,7 @@ async def _apply_documents(
                 )
             )
             applied.lines.append(f"document {spec.title}: created")
-        elif _update(row, values):
+        elif change(row, values):
             row.updated_at = clock.now()
             row.embedded_with = None  # the vector is of another text
             applied.lines.append(f"document {spec.title}: changed")

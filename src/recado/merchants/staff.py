@@ -34,6 +34,13 @@ class Staff:
             raise MerchantUserNotFound(f"Merchant user {user_id} not found")
         return found
 
+    async def by_phone(self, phone: str) -> MerchantUser:
+        """The member with this phone number. Raises MerchantUserNotFound."""
+        found = await self._by_phone(phone)
+        if found is None:
+            raise MerchantUserNotFound("No merchant user has this phone number")
+        return found
+
     async def add(self, name: str, phone: str, types: list[str]) -> MerchantUser:
         """A new member; one who was deactivated comes back. Raises AlreadyThere for a phone that a member has."""
         member = await self._by_phone(phone)

@@ -16,6 +16,7 @@ from recado.db.models import (
     Merchant,
     MerchantUser,
     Message,
+    StaffLink,
     SyncEntry,
     SyncSession,
 )
@@ -146,9 +147,15 @@ class SyncRepository:
 
 
 def _claims() -> Any:
-    is_staff = exists().where(
-        MerchantUser.merchant_id == Contact.merchant_id, MerchantUser.phone == Contact.phone, MerchantUser.active
+    linked = exists().where(
+        StaffLink.merchant_id == Contact.merchant_id,
+        StaffLink.merchant_user_id == MerchantUser.id,
+        StaffLink.channel == Contact.channel,
+        StaffLink.channel_user_id == Contact.channel_user_id,
     )
+    theirs = or_(MerchantUser.phone == Contact.phone, linked.correlate(Contact, MerchantUser))
+    is_staff = exists().where(MerchantUser.merchant_id == Contact.merchant_id, MerchantUser.active, theirs)
+    is_staff = is_staff.correlate(Contact)
     is_free = or_(
         SyncSession.claimed_by.is_(None),
         SyncSession.claimed_until <= bindparam("now", type_=UtcDateTime),

@@ -2,23 +2,35 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from recado.alerts.service import Alerts
-from recado.channels.base import Channel, Event, InboundMessage, StatusUpdate
+from recado.channels.base import (
+    Channel,
+    IdentityChanged,
+    Ignored,
+    InboundMessage,
+    PreferenceChanged,
+    StatusUpdate,
+    TemplateChanged,
+)
 from recado.clock import Clock
 from recado.conversations.repository import ConversationRepository
-from recado.conversations.service import ConversationService
 from recado.conversations.statuses import apply_status
 from recado.db.engine import Database
 from recado.db.models import InboxEvent
 from recado.errors import ConfigurationError, RecadoError
 from recado.jobs.nudges import Nudges
 from recado.merchants.account import Account
-from recado.merchants.repository import accounts_at
+from recado.merchants.repository import accounts_at, accounts_of_waba
+from recado.turns.approvals import template_changed
+from recado.turns.news import identity_changed, preference_changed
+from recado.turns.reception import Reception
 from recado.turns.repository import Sender, lock_inbox, merchant_of_delivery, received_events
 
 log = structlog.get_logger(__name__)
@@ -27,23 +39,41 @@ BATCH = 100
 PASSING = (OperationalError, InterfaceError, ConfigurationError)
 """No fault of the events: the database is away, or SECRET_KEY is not the one of the credentials. They wait."""
 
+WABA = "waba:"
+"""Before the id of a WhatsApp Business Account, in the address of what is about all its numbers."""
+LATE_AFTER = timedelta(hours=12)
+NO_ACCOUNT = "no channel account has this address: add it with `recado apply`"
+NOBODYS = "it names no address of ours, so that nobody can tell whose it is"
+
 Accounts = dict[tuple[str, str], list[Account]]
+
+
+class Later(Alerts):
+    """Keeps alerts until what they tell of is committed: a batch may be undone, and its events taken singly."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[str, str, dict[str, Any]]] = []
+
+    async def send(self, title: str, description: str, **context: Any) -> None:
+        """Keep it."""
+        self.kept.append((title, description, context))
 
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """The conversations of a batch: in which people wrote, with their merchants, and where that let deliveries go.
+    """The conversations of a batch, with their merchants: in which people wrote, and in which deliveries may go now.
 
     `routing`: who wrote to a shared address, each with an event of theirs that waits for its merchant.
     """
 
     written: dict[int, int] = field(default_factory=dict)
-    released: set[int] = field(default_factory=set)
+    delivering: dict[int, int] = field(default_factory=dict)
     routing: dict[Sender, int] = field(default_factory=dict)
+    alerts: Later = field(default_factory=Later)
 
 
 class Ingest:
-    """Reads the inbox. One runs at a time, so that order is kept."""
+    """Reads the inbox. One runs at a time, so that order is kept. `late_after`: see `Reception`."""
 
     def __init__(
         self,
@@ -52,12 +82,14 @@ class Ingest:
         channels: Mapping[str, Channel],
         alerts: Alerts,
         nudges: Nudges,
+        late_after: timedelta = LATE_AFTER,
     ) -> None:
         self._database = database
         self._clock = clock
         self._channels = channels
         self._alerts = alerts
         self._nudges = nudges
+        self._late_after = late_after
 
     async def run(self) -> None:
         """Take in everything that waits."""
@@ -82,9 +114,10 @@ class Ingest:
             accounts: Accounts = {}
             for event in events:
                 await self._take(session, event, accounts, touched)
+        await self._raise(touched.alerts)
+        for conversation_id, merchant_id in touched.delivering.items():
+            await self._nudges.deliver(conversation_id, merchant_id)
         for conversation_id, merchant_id in touched.written.items():
-            if conversation_id in touched.released:
-                await self._nudges.deliver(conversation_id, merchant_id)
             await self._nudges.turn(conversation_id, merchant_id)
         for sender, event_id in touched.routing.items():
             await self._nudges.route(event_id, sender.key)
@@ -96,39 +129,95 @@ class Ingest:
         except PASSING:
             raise
         except Exception as error:  # noqa: BLE001 - as above
+            alerts = Later()
             async with self._database.transaction() as session:
                 await lock_inbox(session, self._database.is_sqlite)
                 for event in await received_events(session, 1):
-                    await self._put_aside(event, "dead", f"{type(error).__name__}: {error}"[:2_000])
+                    await _put_aside(event, "dead", f"{type(error).__name__}: {error}"[:2_000], alerts)
+            await self._raise(alerts)
+
+    async def _raise(self, alerts: Later) -> None:
+        for title, description, context in alerts.kept:
+            await self._alerts.send(title, description, **context)
 
     async def _take(self, session: AsyncSession, event: InboxEvent, accounts: Accounts, touched: Touched) -> None:
         place = (event.channel, event.address)
         if place not in accounts:
-            accounts[place] = await accounts_at(session, *place)
-        if not accounts[place]:
-            await self._put_aside(event, "unrouted", "no channel account has this address: add it with `recado apply`")
+            accounts[place] = await _accounts(session, *place)
+        here = accounts[place]
+        if event.address and not here:
+            await _put_aside(event, "unrouted", NO_ACCOUNT, touched.alerts)
             return
         try:
             parsed = self._channels[event.channel].parse(event.payload)
         except RecadoError as error:
-            await self._put_aside(event, "dead", str(error))
+            await _put_aside(event, "dead", str(error), touched.alerts)
             return
-        account: Account | None = accounts[place][0]
-        if len(accounts[place]) > 1:
-            account = await self._of_several(session, event, accounts[place], parsed)
+        if isinstance(parsed, Ignored):
+            event.state, event.error = "done", None
+        elif not here or (event.address.startswith(WABA) and not isinstance(parsed, TemplateChanged)):
+            await _put_aside(event, "dead", NOBODYS, touched.alerts)
+        elif isinstance(parsed, IdentityChanged | PreferenceChanged | TemplateChanged):
+            await self._note(session, event, here, parsed, touched)
+        else:
+            await self._route(session, event, here, parsed, touched)
+
+    async def _note(
+        self,
+        session: AsyncSession,
+        event: InboxEvent,
+        accounts: list[Account],
+        news: IdentityChanged | PreferenceChanged | TemplateChanged,
+        touched: Touched,
+    ) -> None:
+        """What is true of a number or an account is so for every merchant who has it."""
+        merchants = {account.merchant_id for account in accounts}
+        event.merchant_id = merchants.pop() if len(merchants) == 1 else None
+        event.state, event.error = "done", None
+        if isinstance(news, TemplateChanged):
+            await template_changed(session, touched.alerts, accounts, news)
+            return
+        for account in accounts:
+            if isinstance(news, IdentityChanged):
+                await identity_changed(session, touched.alerts, account, news)
+                continue
+            told = await preference_changed(
+                session,
+                touched.alerts,
+                self._clock,
+                account,
+                news,
+                event_id=event.id,
+                received_at=event.received_at,
+                only_known=len(accounts) > 1,
+            )
+            if told is not None:
+                touched.delivering[told] = account.merchant_id
+
+    async def _route(
+        self,
+        session: AsyncSession,
+        event: InboxEvent,
+        accounts: list[Account],
+        parsed: InboundMessage | StatusUpdate,
+        touched: Touched,
+    ) -> None:
+        account: Account | None = accounts[0]
+        if len(accounts) > 1:
+            account = await self._of_several(session, event, accounts, parsed)
         if account is not None:
             await self._accept(session, event, account, parsed, touched)
         elif isinstance(parsed, InboundMessage):
             # Its merchant may have to be asked for, and nothing is asked for here.
             event.state, event.merchant_id, event.due_at = "routing", None, self._clock.now()
             event.channel_user_id = parsed.channel_user_id
-            touched.routing[Sender(*place, parsed.channel_user_id)] = event.id
+            touched.routing[Sender(event.channel, event.address, parsed.channel_user_id)] = event.id
         else:
             event.state, event.error = "done", None
             log.info("status of a message that is not ours", event_id=event.id)
 
     async def _of_several(
-        self, session: AsyncSession, event: InboxEvent, accounts: list[Account], parsed: Event
+        self, session: AsyncSession, event: InboxEvent, accounts: list[Account], parsed: InboundMessage | StatusUpdate
     ) -> Account | None:
         """Which of the accounts of a shared address an event is for. None: no delivery, or nobody yet, tells."""
         merchant_id = event.merchant_id
@@ -142,25 +231,32 @@ class Ingest:
         session: AsyncSession,
         event: InboxEvent,
         account: Account,
-        parsed: Event,
+        parsed: InboundMessage | StatusUpdate,
         touched: Touched,
     ) -> None:
         event.merchant_id, event.state, event.error = account.merchant_id, "done", None
         if isinstance(parsed, StatusUpdate):
             repository = ConversationRepository(session, account.merchant_id)
-            if not await apply_status(repository, self._alerts, parsed, self._clock.now()):
+            if not await apply_status(repository, touched.alerts, parsed, self._clock.now()):
                 log.info("status of a message that is not ours", event_id=event.id)
             return
-        if not isinstance(parsed, InboundMessage):
-            return
-        received = await ConversationService(session, account.merchant_id, self._clock).receive(
-            account, parsed, event.received_at
-        )
-        touched.written[received.conversation.id] = account.merchant_id
-        if received.released:
-            touched.released.add(received.conversation.id)
+        reception = Reception(session, account, self._clock, touched.alerts, self._late_after)
+        taken = await reception.take(parsed, event.received_at)
+        touched.written[taken.conversation_id] = account.merchant_id
+        for conversation_id in taken.delivering:
+            touched.delivering[conversation_id] = account.merchant_id
 
-    async def _put_aside(self, event: InboxEvent, state: str, reason: str) -> None:
-        told, event.state, event.error = event.error == reason, state, reason
-        if not told:
-            await self._alerts.send(f"inbox event {state}", reason, event_id=event.id, channel=event.channel)
+
+async def _put_aside(event: InboxEvent, state: str, reason: str, alerts: Alerts) -> None:
+    told, event.state, event.error = event.error == reason, state, reason
+    if not told:
+        await alerts.send(f"inbox event {state}", reason, event_id=event.id, channel=event.channel)
+
+
+async def _accounts(session: AsyncSession, channel: str, address: str) -> list[Account]:
+    """Whose an event is; nobody's where its address is empty."""
+    if not address:
+        return []
+    if address.startswith(WABA):
+        return await accounts_of_waba(session, address.removeprefix(WABA))
+    return await accounts_at(session, channel, address)

@@ -13,6 +13,7 @@ from recado.clock import Clock
 from recado.db.engine import Database
 from recado.errors import SyncError
 from recado.jobs.nudges import Nudges
+from recado.merchants.linking import find_code, merchant_of_code
 from recado.merchants.repository import Owner, employers_of, owners_of
 from recado.merchants.tenants import TenantLookup
 from recado.text import mask_phone, shorten
@@ -113,8 +114,12 @@ class Routing:
             return Found(owners[0].merchant_id, "the only account")
         if (quoted := await self._quoted(waiting)) is not None:
             return Found(quoted, "what they quote")
+        if (coded := await self._coded(waiting)) is not None:
+            return Found(coded, "the code that they write")
         if phone is None:
-            return Found(owners[0].merchant_id, "the oldest account: they have no phone number")
+            employer = await self._employer(waiting, None)
+            oldest = Found(owners[0].merchant_id, "the oldest account: they have no phone number")
+            return employer or oldest
         problem = "is not asked: see ENABLE_CONVERSATION_SYNC and USE_CARTAAI_API"
         if self._tenants is not None:
             try:
@@ -142,17 +147,33 @@ class Routing:
 
     async def _untold(self, waiting: Waiting, phone: str, problem: str) -> Found:
         """Whose somebody is of whom the API says nothing: their employer's, else the default merchant's."""
-        async with self._database.read() as session:
-            employers = await employers_of(session, [owner.merchant_id for owner in waiting.owners], phone)
-        theirs = [owner for owner in waiting.owners if owner.merchant_id in employers]
-        if theirs:
-            last = await self._last(waiting.sender, theirs) if len(theirs) > 1 else None
-            return Found(last or theirs[0].merchant_id, "whose staff they are")
+        if (employer := await self._employer(waiting, phone)) is not None:
+            return employer
         for owner in waiting.owners:
             if owner.sub_domain == self._default:
                 return Found(owner.merchant_id, "CARTAAI_SUBDOMAIN")
         default = f"names {self._default}, which has no account at this address" if self._default else "is empty"
         return Found(None, f"{problem}, and CARTAAI_SUBDOMAIN {default}")
+
+    async def _employer(self, waiting: Waiting, phone: str | None) -> Found | None:
+        """On whose staff they are; with several, whom they last spoke with."""
+        merchants, sender = [owner.merchant_id for owner in waiting.owners], waiting.sender
+        async with self._database.read() as session:
+            employers = await employers_of(session, merchants, sender.channel, sender.channel_user_id, phone)
+        theirs = [owner for owner in waiting.owners if owner.merchant_id in employers]
+        if not theirs:
+            return None
+        last = await self._last(sender, theirs) if len(theirs) > 1 else None
+        return Found(last or theirs[0].merchant_id, "whose staff they are")
+
+    async def _coded(self, waiting: Waiting) -> int | None:
+        """Whose code they write, to be linked to a member of the staff."""
+        merchants = [owner.merchant_id for owner in waiting.owners]
+        for message in waiting.messages:
+            if (written := find_code(message.text)) is not None:
+                async with self._database.read() as session:
+                    return await merchant_of_code(session, merchants, written.code, self._clock.now())
+        return None
 
     async def _quoted(self, waiting: Waiting) -> int | None:
         """Whose message they quote, or whose button they tapped."""

@@ -64,8 +64,17 @@ async def nothing_to_restore(conversation_id: int, merchant_id: int) -> None:
     """For where nobody else knows people."""
 
 
+Prepare = Callable[[int, int], Awaitable[None]]
+"""Makes ready what the messages of a (turn id, merchant id) bring with them: files."""
+
+
+async def nothing_to_prepare(turn_id: int, merchant_id: int) -> None:
+    """For where nobody sends files."""
+
+
 class TurnService:
-    """Runs turns, one at a time per conversation. `restore` runs while the turn waits for quiet."""
+    """Runs turns, one at a time per conversation. `restore` runs while the turn waits for quiet, `prepare` before each
+    draft."""
 
     def __init__(
         self,
@@ -77,6 +86,7 @@ class TurnService:
         nudges: Nudges,
         settings: TurnSettings,
         restore: Restore = nothing_to_restore,
+        prepare: Prepare = nothing_to_prepare,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -86,6 +96,7 @@ class TurnService:
         self._nudges = nudges
         self._settings = settings
         self._restore = restore
+        self._prepare = prepare
 
     async def run(self, conversation_id: int, merchant_id: int) -> None:
         """Answer until nothing is pending. What fails is tried again by the sweep, and apologised for in the end."""
@@ -115,7 +126,7 @@ class TurnService:
                 latest = await TurnRepository(session, merchant_id).latest_pending(conversation_id)
             if latest is None:
                 return
-            if latest.message.id != acknowledged:
+            if latest.message.id != acknowledged and "handled" not in latest.message.other_data:
                 await self._acknowledge(latest)
                 acknowledged = latest.message.id
             silent = (self._clock.now() - latest.message.created_at).total_seconds()
@@ -186,6 +197,7 @@ class TurnService:
         """Draft until a draft stands. Whether messages may have come that it does not answer."""
         while True:
             given = {"turn_id": turn.id, "conversation_id": turn.conversation_id, "merchant_id": turn.merchant_id}
+            await self._make_ready(turn)
             result = await self._agent.run(turn.conversation_id, f"turn:{turn.id}:{turn.draft}", given)
             last = result.acted or turn.draft >= MAX_DRAFTS
             if await self._write_down(turn, result, last=last):
@@ -201,6 +213,13 @@ class TurnService:
             await self._alerts.send("model gave nothing usable", reason, merchant_id=turn.merchant_id, **context)
         await self._agent.prune(turn.conversation_id)
         return last
+
+    async def _make_ready(self, turn: Turn) -> None:
+        try:
+            await self._prepare(turn.id, turn.merchant_id)
+        except Exception:
+            # Part of the job boundary: no file may cost the person their answer.
+            log.warning("what came with a turn's messages is not ready", turn_id=turn.id, exc_info=True)
 
     async def _write_down(self, turn: Turn, result: AgentResult, *, last: bool) -> bool:
         """Write the replies and end the turn, unless newer messages came and this draft is not the last."""
@@ -231,6 +250,7 @@ class TurnService:
             Reply(
                 key=f"turn:{turn.id}:reply:{number}",
                 text=reply.text,
+                buttons=reply.buttons,
                 prompt=reply.prompt,
                 other_data=reply.other_data,
                 turn_id=turn.id,

@@ -11,6 +11,7 @@ from recado.http.api.common import Body, Change, Name, Page, PathId, PhoneNumber
 from recado.http.auth import API_PREFIX, MerchantId
 from recado.http.services import HttpServices
 from recado.merchants.keys import ApiKeys
+from recado.merchants.linking import StaffLinks
 from recado.merchants.repository import MerchantRepository, merchants_page
 from recado.merchants.staff import Staff
 
@@ -97,6 +98,40 @@ class MerchantUserChange(Change):
     active: bool | None = None
 
 
+class LinkCodeSchema(BaseModel):
+    """A code with which a member links the account that they write from. It is shown this once, and works once."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"code": "LINK-7KQ2-M9XD", "expires_at": "2026-05-01T12:15:00Z"}]}
+    )
+
+    code: str
+    expires_at: datetime
+
+
+class StaffLinkSchema(BaseModel):
+    """An account that is a member's, although no phone number is shown there."""
+
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": 3,
+                    "channel": "instagram",
+                    "channel_user_id": "17841400000000001",
+                    "linked_at": "2026-05-01T12:03:00Z",
+                }
+            ]
+        },
+    )
+
+    id: int
+    channel: str
+    channel_user_id: str
+    linked_at: datetime
+
+
 class NamedKey(BaseModel):
     """A key, without what makes it one. `hint` is how it begins."""
 
@@ -157,6 +192,13 @@ def router(services: HttpServices) -> APIRouter:
     routes.add_api_route(
         user, api.deactivate_user, methods=["DELETE"], status_code=204, summary="Deactivate a member of the staff"
     )
+    routes.add_api_route(
+        f"{user}/link-code", api.make_link_code, methods=["POST"], status_code=201, summary="Make a link code"
+    )
+    routes.add_api_route(f"{user}/links", api.list_links, methods=["GET"], summary="Accounts that a member has linked")
+    routes.add_api_route(
+        f"{user}/links/{{link_id}}", api.remove_link, methods=["DELETE"], status_code=204, summary="Remove a link"
+    )
     routes.add_api_route("/keys", api.list_keys, methods=["GET"], summary="API keys, newest first")
     routes.add_api_route("/keys", api.create_key, methods=["POST"], status_code=201, summary="Make an API key")
     routes.add_api_route(
@@ -215,6 +257,27 @@ class MerchantsApi:
         """From now on they are not asked, and what they write is a customer's. Their answers stay."""
         async with self._database.transaction() as session:
             await Staff(session, merchant_id).change(user_id, {"active": False})
+
+    async def make_link_code(self, merchant_id: MerchantId, user_id: PathId, response: Response) -> LinkCodeSchema:
+        """The member writes it to the merchant from the account that is to be linked, within 15 minutes. Codes that
+        were made for them before are void.
+        """
+        async with self._database.transaction() as session:
+            code, expires_at = await StaffLinks(session, merchant_id, self._clock).new_code(user_id)
+        response.headers["Cache-Control"] = "no-store"
+        return LinkCodeSchema(code=code, expires_at=expires_at)
+
+    async def list_links(self, merchant_id: MerchantId, user_id: PathId, paging: WantedPage) -> Page[StaffLinkSchema]:
+        """By id. They are few: each was linked with a code of its own."""
+        async with self._database.read() as session:
+            rows = [row for row, _ in await StaffLinks(session, merchant_id, self._clock).links(user_id)]
+        shown = rows[paging.offset : paging.offset + paging.page_size]
+        return paging.of(map(StaffLinkSchema.model_validate, shown), len(rows))
+
+    async def remove_link(self, merchant_id: MerchantId, user_id: PathId, link_id: PathId) -> None:
+        """Who writes from that account is a customer again."""
+        async with self._database.transaction() as session:
+            await StaffLinks(session, merchant_id, self._clock).unlink(link_id, user_id)
 
     async def list_keys(self, merchant_id: MerchantId, paging: WantedPage) -> Page[ApiKeySchema]:
         """The merchant's keys, the revoked ones too."""
