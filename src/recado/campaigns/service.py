@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from recado.campaigns import templates
 from recado.campaigns.repository import CampaignRepository
 from recado.channels.base import Template
+from recado.channels.rules import RULES
 from recado.clock import Clock
 from recado.conversations.service import ConversationService, Reply
 from recado.db.models import Campaign, CampaignLead, Contact, Conversation, Merchant
@@ -44,6 +45,8 @@ class Send:
     prompt: str | None = None
     announcing: bool = False
     """Outside the window only tell that the message is ready: it does not fit into the template."""
+    by_human: bool = False
+    """A person wrote `text`."""
 
 
 class CampaignService:
@@ -109,7 +112,8 @@ class CampaignService:
                 Reply(
                     key=f"{send.key}:{contact.id}",
                     text=send.text or _with_whole(template.text, send.whole),
-                    template=template,
+                    template=template if RULES[contact.channel].templates else None,
+                    by_human=send.by_human,
                     buttons=send.buttons.get(template.language, ()),
                     other_data=other_data,
                     prompt=send.prompt,

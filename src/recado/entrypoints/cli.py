@@ -3,14 +3,12 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import uvicorn
-from pydantic import ValidationError
-from sqlalchemy.exc import SQLAlchemyError
 
 from recado.agent.checkpoints import open_checkpoints
 from recado.bootstrap import EMBEDDED_QUEUE, GRACE_SECONDS, connect, make_services, open_worker
@@ -20,13 +18,17 @@ from recado.db.engine import Database
 from recado.db.migrate import migrate as migrate_database
 from recado.db.migrate import pending_revision
 from recado.entrypoints.api import make_app
+from recado.entrypoints.cli_staff import staff
+from recado.entrypoints.cli_templates import templates
+from recado.entrypoints.console import check_schema, read_settings, stop
+from recado.entrypoints.console import run as run_command
 from recado.entrypoints.doctor import examine
-from recado.entrypoints.logs import configure_logs
+from recado.entrypoints.doctor_live import examine_live
 from recado.errors import ApiKeyNotFound, ConfigurationError
 from recado.jobs.worker import run_worker
 from recado.merchants.keys import ApiKeys
 from recado.merchants.repository import merchant_by_sub_domain
-from recado.settings import Settings, get_settings
+from recado.settings import Settings
 from recado.text import clean_text
 
 app = typer.Typer(
@@ -36,49 +38,19 @@ app = typer.Typer(
 )
 keys = typer.Typer(no_args_is_help=True, help="A merchant's keys for the REST API.")
 app.add_typer(keys, name="key")
+app.add_typer(templates, name="templates")
+app.add_typer(staff, name="staff")
 
 MOST_KEYS_SHOWN = 1_000
 SubDomain = Annotated[str, typer.Argument(help="The merchant, as in its YAML file.")]
 
 
-def _settings() -> Settings:
-    try:
-        settings = get_settings()
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, found['loc'])).upper()}: {found['msg']}" for found in error.errors()]
-        raise _stop("the settings are wrong:\n" + "\n".join(problems)) from None
-    configure_logs(settings)
-    return settings
-
-
 def _ready_settings() -> Settings:
     """The settings, refused when they cannot serve."""
-    settings = _settings()
+    settings = read_settings()
     if problems := settings.problems():
-        raise _stop("\n".join(problems))
+        raise stop("\n".join(problems))
     return settings
-
-
-def _stop(message: str) -> typer.Exit:
-    typer.echo(message, err=True)
-    return typer.Exit(1)
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    try:
-        asyncio.run(work)
-    except ConfigurationError as error:
-        raise _stop(str(error)) from None
-    except (SQLAlchemyError, OSError) as error:
-        raise _stop(
-            f"the database or queue cannot be used: {error}\n"
-            "check DATABASE_URL, QUEUE_URL and CHECKPOINT_URL; `recado doctor` tells more"
-        ) from None
-
-
-async def _check_schema(database: Database) -> None:
-    if await pending_revision(database):
-        raise ConfigurationError("the database schema is behind: run `recado migrate`")
 
 
 @app.command()
@@ -91,19 +63,19 @@ def serve(
 
     async def check() -> None:
         database = Database(settings.database_url)
-        await _check_schema(database)
+        await check_schema(database)
         await database.close()
         if settings.queue_url == EMBEDDED_QUEUE:
             async with open_checkpoints(settings.checkpoint_url):
                 pass  # it can be opened: asked here, where the answer is one line and no traceback
 
-    _run(check())
+    run_command(check())
     if settings.model_provider == "demo":
         typer.echo("The demo model answers: it follows simple rules. Set OPENAI_API_KEY for a real one.", err=True)
     try:
         service = make_app(settings)
     except ConfigurationError as error:
-        raise _stop(str(error)) from None
+        raise stop(str(error)) from None
     typer.echo(f"http://{host}:{port}/simulator shows the simulator, /docs the API, /readyz the state", err=True)
     uvicorn.run(service, host=host, port=port, log_level="warning", timeout_graceful_shutdown=5, access_log=False)
 
@@ -113,11 +85,11 @@ def worker() -> None:
     """Run jobs from a PostgreSQL or Redis queue; start as many as you like."""
     settings = _ready_settings()
     if settings.queue_url == EMBEDDED_QUEUE:
-        raise _stop("QUEUE_URL=memory:// works inside `recado serve`; set postgresql://… or redis://… for workers")
+        raise stop("QUEUE_URL=memory:// works inside `recado serve`; set postgresql://… or redis://… for workers")
 
     async def work() -> None:
         services = make_services(settings)
-        await _check_schema(services.database)
+        await check_schema(services.database)
         stopping = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -125,13 +97,13 @@ def worker() -> None:
             typer.echo("working", err=True)
             await run_worker(running, stopping, GRACE_SECONDS)
 
-    _run(work())
+    run_command(work())
 
 
 @app.command()
 def migrate() -> None:
     """Bring the database to the newest schema. Does nothing when it is there."""
-    settings = _settings()
+    settings = read_settings()
 
     async def run() -> None:
         database = Database(settings.database_url)
@@ -140,7 +112,7 @@ def migrate() -> None:
         await database.close()
         typer.echo(f"schema is now at {before}" if before else "schema is up to date")
 
-    _run(run())
+    run_command(run())
 
 
 @app.command()
@@ -148,18 +120,18 @@ def apply(
     file: Annotated[Path, typer.Argument(help="Merchants as YAML; examples/bodega.yaml shows the format.")],
 ) -> None:
     """Make the database say what a YAML file says: merchants, channels, staff, documents. All or nothing."""
-    settings = _settings()
+    settings = read_settings()
 
     async def run() -> None:
         merchants = read_file(file)
         database = Database(settings.database_url)
-        await _check_schema(database)
+        await check_schema(database)
         async with database.transaction() as session:
             applied = await apply_file(session, Clock(), merchants)
         await database.close()
         typer.echo("\n".join(applied.lines) or "nothing to change")
 
-    _run(run())
+    run_command(run())
 
 
 @keys.command("create")
@@ -176,7 +148,7 @@ def create_key(
         typer.echo(f"key {row.id} of {sub_domain}; it is not shown again:", err=True)
         typer.echo(key)
 
-    _run(_with_keys(sub_domain, create))
+    run_command(_with_keys(sub_domain, create))
 
 
 @keys.command("list")
@@ -191,7 +163,7 @@ def list_keys(sub_domain: SubDomain) -> None:
         none = f"there is none: recado key create {sub_domain} --name NAME"
         typer.echo(f"{total} in all" if total else none, err=True)
 
-    _run(_with_keys(sub_domain, show))
+    run_command(_with_keys(sub_domain, show))
 
 
 @keys.command("revoke")
@@ -208,13 +180,13 @@ def revoke_key(
             raise ConfigurationError(f"{sub_domain} has no key {key_id}: see `recado key list {sub_domain}`") from None
         typer.echo(f"key {row.id} ({row.name}) is revoked", err=True)
 
-    _run(_with_keys(sub_domain, revoke))
+    run_command(_with_keys(sub_domain, revoke))
 
 
 async def _with_keys(sub_domain: str, work: Callable[[ApiKeys], Awaitable[None]]) -> None:
     """Do something with a merchant's keys, in one transaction. Raises ConfigurationError for an unknown merchant."""
-    database = Database(_settings().database_url)
-    await _check_schema(database)
+    database = Database(read_settings().database_url)
+    await check_schema(database)
     async with database.transaction() as session:
         merchant = await merchant_by_sub_domain(session, sub_domain)
         if merchant is None:
@@ -226,15 +198,26 @@ async def _with_keys(sub_domain: str, work: Callable[[ApiKeys], Awaitable[None]]
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live",
+            help="Also call the providers of every active account (Twilio's REST, Senders and Content API, Meta's "
+            "Graph API) with its credentials: token, number, webhook, templates. Only reads.",
+        ),
+    ] = False,
+) -> None:
     """Check configuration and reachability; each problem comes with its remedy."""
-    settings = _settings()
+    settings = read_settings()
 
     async def run() -> None:
         findings = await examine(settings)
+        if live:
+            findings += await examine_live(settings)
         for finding in findings:
-            typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.part}: {finding.text}")
+            typer.echo(finding.line)
         if not all(finding.ok for finding in findings):
             sys.exit(1)
 
-    _run(run())
+    run_command(run())

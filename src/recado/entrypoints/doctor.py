@@ -8,6 +8,7 @@ from recado.agent.checkpoints import open_checkpoints
 from recado.campaigns.service import DEFAULT_CAMPAIGNS
 from recado.campaigns.templates import TEXTS
 from recado.channels.base import template_id
+from recado.channels.rules import RULES
 from recado.db.engine import Database
 from recado.db.migrate import pending_revision
 from recado.db.models import Campaign, ChannelAccount, Merchant, MerchantUser
@@ -74,13 +75,16 @@ async def _database(settings: Settings) -> list[Finding]:
 def _templates(account: Account, language: str) -> Finding:
     """Whether this account can send everything outside the 24-hour window, in the merchant's own language."""
     part = f"{account.channel} {account.address}"
+    if not RULES[account.channel].templates:
+        return Finding(part, True, "has no templates: people are answered while their window is open")
     missing = [name for name in TEXTS if template_id(account, name, language) is None]
     if not missing:
         return Finding(part, True, "has every template")
     text = f"without template {', '.join(missing)} ({language}), which cannot be sent outside the 24-hour window"
     if set(missing).isdisjoint(DEFAULT_CAMPAIGNS):
         return Finding(part, True, text)
-    return Finding(part, False, f"{text}: have them approved and name their ids under `templates`")
+    remedy = "run `recado templates create`, or have them approved and name their ids under `templates`"
+    return Finding(part, False, f"{text}: {remedy}")
 
 
 async def _checkpoints(settings: Settings) -> Finding:

@@ -10,3 +10,10 @@ class Finding:
     part: str
     ok: bool
     text: str
+    warning: bool = False
+    """It works, and somebody should look at it all the same."""
+
+    @property
+    def line(self) -> str:
+        """As `recado doctor` prints it."""
+        return f"{'FAIL' if not self.ok else 'warn' if self.warning else 'ok  '}  {self.part}: {self.text}"
