@@ -18,6 +18,7 @@ RecadoError
 │   └── MalformedEvent
 ├── AlreadyAnswered             somebody else answered this notification first
 ├── AlreadyThere                what would be created exists
+├── CannotWrite                 this person may not be written to now
 ├── Unauthenticated             a request to the REST API carries no key that is known
 ├── WrongPerson                 the verified sender may not do this
 ├── ModelError                  the language model gave nothing usable, or could not be reached
@@ -119,6 +120,10 @@ class AlreadyAnswered(RecadoError):
 
 class AlreadyThere(RecadoError):
     """What would be created exists."""
+
+
+class CannotWrite(RecadoError):
+    """This person may not be written to now; the message says why, and until when it was possible."""
 
 
 class Unauthenticated(RecadoError):

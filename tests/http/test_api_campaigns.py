@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import delete
 
 from recado.campaigns.service import DEFAULT_CAMPAIGNS, CampaignService, Send
+from recado.conversations.identity import Identities
 from recado.conversations.repository import ConversationRepository
 from recado.db.models import Campaign
 from tests.builders import ANA, BETO, Shop
@@ -35,9 +36,9 @@ async def send(shop: Shop, *phones: str) -> list[int]:
 
 
 async def shop_conversation(repository: ConversationRepository, phone: str) -> int:
-    found = await repository.by_channel_user("simulator", phone)
-    assert found is not None
-    return found[1].id
+    known = await Identities(repository.session, repository.merchant_id).find("simulator", phone, phone)
+    assert known is not None
+    return known.conversation.id
 
 
 async def forget(counter: Counter) -> None:

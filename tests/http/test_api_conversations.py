@@ -89,7 +89,7 @@ async def test_a_message_shows_what_it_is_and_nothing_secret(counter: Counter) -
         None,
     )
     assert (outbound["role"], outbound["other_data"]) == ("response", {"notification_id": 12})
-    fields = {"id", "role", "kind", "text", "other_data", "delivery_state", "created_at"}
+    fields = {"id", "role", "kind", "text", "other_data", "delivery_state", "attachments", "created_at"}
     assert set(inbound) == set(outbound) == fields
 
 

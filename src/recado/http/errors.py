@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from recado.errors import (
     AlreadyAnswered,
     AlreadyThere,
+    CannotWrite,
     InvalidInput,
     NotFound,
     RecadoError,
@@ -29,6 +30,7 @@ STATUS: Mapping[type[RecadoError], tuple[int, str]] = {
     InvalidInput: (422, "Invalid input"),
     AlreadyAnswered: (409, "Already answered"),
     AlreadyThere: (409, "Already there"),
+    CannotWrite: (409, "Cannot write to them now"),
     SyncOff: (409, "Conversation sync disabled"),
     Unauthenticated: (401, "Unauthenticated"),
     WrongPerson: (403, "Not allowed"),

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from recado.channels.simulator import SimulatorNetwork
+from recado.channels.simulator.channel import SimulatorNetwork
 from recado.clock import Clock
 from recado.db.engine import Database
 from recado.jobs.nudges import Nudges

@@ -119,7 +119,8 @@ class Answering(Joining):
         )
 
     async def answer_customer(self, context: AnswerContext, text: str, fragment: str | None, prompt: str | None) -> int:
-        """Send the answer: `text` while the window is open, else the template. Returns the conversation to nudge.
+        """Send the answer: `text` while the window is open, else the template; where there are none, as what a human
+        wrote, and once that is too late, when the customer writes again. Returns the conversation to nudge.
 
         `fragment` continues the sentence of the support template; without one, that only announces the text, as does
         one into which the whole answer does not fit.
@@ -139,6 +140,7 @@ class Answering(Joining):
             instruction=_instruction(context),
             other_data=other_data_of(context["notification_id"]),
             prompt=prompt,
+            by_human=True,
             announcing=not in_template or not templates.fits(campaign, language, values, variable, own_texts),
         )
         before, now = state_of(conversation), answered(context["notification_type"])
@@ -148,7 +150,7 @@ class Answering(Joining):
         if leads is None:
             # Without the campaign there is no template: free text while the window is open, else a failure that shows.
             key, other_data = f"{send.key}:{contact.id}", dict(send.other_data)
-            reply = Reply(key, text, other_data=other_data, prompt=prompt)
+            reply = Reply(key, text, other_data=other_data, prompt=prompt, by_human=True)
             is_new = bool(await self._conversations.say_all([(conversation, contact, reply)]))
         if not is_new:  # it was sent before a crash, and the customer may be about something else by now
             conversation.intent, conversation.step = before["intent"], before["step"]
@@ -175,6 +177,8 @@ class Answering(Joining):
                 merchant.template_texts,
             )
             free = window.is_open(conversation.last_inbound_at, now)
+            if contact.opt_out is not None:
+                continue
             if not free and template_id(account, template.name, template.language) is None:
                 continue  # the agent knows; the person need not be told at the price of a failed delivery
             reply = Reply(f"{key}:closed:{contact.id}", template.text, template, other_data=other_data)

@@ -26,7 +26,6 @@ TARGETS = "target_merchant_users"
 
 MAX_IN_INSTRUCTION = 1_000
 
-NO_STAFF = "the merchant has no staff: add some to its YAML and run `recado apply`"
 NO_CAMPAIGN = "its campaign is missing or disabled: run `recado apply`, or enable it"
 
 NOBODY_TO_ASK = {
@@ -116,7 +115,7 @@ class Asking(Classifying, Joining):
             answered = await self._notifications.get(notification_id)
             return Announced(list(answered.context.get(RECIPIENTS, [])), [])
         if not people:
-            return self._nobody(notification_id, NO_STAFF)
+            return self._nobody(notification_id, await self._recipients.why_nobody(request["conversation_id"]))
         if not await self._send(request, merchant, people, instruction):
             await self._requests.change_waiting(notification_id, context={**context, RECIPIENTS: []})
             return self._nobody(notification_id, NO_CAMPAIGN)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import Subquery, and_, case, false, func, select, true, union_all, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
+from recado.channels.rules import RULES
 from recado.db.insert import insert_new
 from recado.db.models import (
     ChannelAccount,
@@ -18,6 +19,7 @@ from recado.db.models import (
     Merchant,
     MerchantUser,
     Notification,
+    StaffLink,
     SupportClassification,
 )
 from recado.errors import ConversationNotFound
@@ -26,15 +28,23 @@ from recado.notifications.repository import REQUESTED, NotificationRepository
 OPEN_QUESTIONS = 200
 """How many earlier questions are compared by their text."""
 
+BY_PHONE = [channel for channel, rules in RULES.items() if rules.by_phone]
+
+Person = tuple[MerchantUser, Contact | None, Conversation | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Staff:
-    """The active staff, each with their conversation on the channel where a customer asked, where they have one."""
+    """The active staff, each with the conversation in which they are asked, where they have one.
+
+    `channel` and `account_id`: where those are asked who are reached by their phone number. None: the merchant has no
+    account for that.
+    """
 
     merchant: Merchant
-    channel: str
-    account_id: int
-    people: list[tuple[MerchantUser, Contact | None, Conversation | None]]
+    channel: str | None
+    account_id: int | None
+    people: list[Person]
 
 
 class RequestRepository:
@@ -76,17 +86,28 @@ class RequestRepository:
         return False
 
     async def staff(self, conversation_id: int) -> Staff:
-        """Who could be asked on behalf of a conversation, and where. Raises ConversationNotFound."""
-        asking = aliased(Conversation)
-        theirs = or_(Contact.channel_user_id == MerchantUser.phone, Contact.phone == MerchantUser.phone)
+        """Who could be asked on behalf of a conversation, and where. Raises ConversationNotFound.
+
+        That is on the account that the conversation uses, or, where people are not reached by phone there, on the
+        merchant's first one where they are.
+        """
+        asking, own, home = aliased(Conversation), aliased(ChannelAccount), aliased(ChannelAccount)
+        known, seen = _contacts_of_staff(self._merchant_id), aliased(Contact)
+        first = select(func.min(ChannelAccount.id)).where(
+            ChannelAccount.merchant_id == self._merchant_id,
+            ChannelAccount.active,
+            ChannelAccount.channel.in_(BY_PHONE),
+        )
         query = (
-            select(Merchant, ChannelAccount.channel, ChannelAccount.id, MerchantUser, Contact, Conversation)
+            select(Merchant, home.channel, home.id, MerchantUser, Contact, Conversation, known.c.linked)
             .join(asking, asking.merchant_id == Merchant.id)
-            .join(ChannelAccount, ChannelAccount.id == asking.channel_account_id)
+            .join(own, own.id == asking.channel_account_id)
+            .outerjoin(home, home.id == case((own.channel.in_(BY_PHONE), own.id), else_=first.scalar_subquery()))
             .outerjoin(MerchantUser, and_(MerchantUser.merchant_id == Merchant.id, MerchantUser.active))
-            .outerjoin(
-                Contact, and_(Contact.merchant_id == Merchant.id, Contact.channel == ChannelAccount.channel, theirs)
-            )
+            .outerjoin(known, known.c.member_id == MerchantUser.id)
+            .outerjoin(seen, seen.id == known.c.contact_id)
+            # Of a person who was there twice only one contact is used.
+            .outerjoin(Contact, Contact.id == func.coalesce(seen.superseded_by_id, seen.id))
             .outerjoin(Conversation, Conversation.contact_id == Contact.id)
             .where(Merchant.id == self._merchant_id, asking.id == conversation_id)
             .order_by(MerchantUser.id, Contact.id)
@@ -94,9 +115,16 @@ class RequestRepository:
         rows = (await self._session.execute(query)).all()
         if not rows:
             raise ConversationNotFound(f"Conversation {conversation_id} not found")
-        # One person may be there twice, with and without their number: the first contact is the one that is used.
-        people = {row[3].id: (row[3], row[4], row[5]) for row in reversed(rows) if row[3] is not None}
-        return Staff(rows[0][0], rows[0][1], rows[0][2], [people[key] for key in sorted(people)])
+        merchant, channel, account_id = rows[0][:3]
+        people: dict[int, tuple[int, Person]] = {}
+        for _, _, _, member, contact, conversation, linked in rows:
+            if member is None:
+                continue
+            rank = _rank(contact, channel, linked=bool(linked))
+            usable = (contact, conversation) if rank < UNUSED else (None, None)
+            if member.id not in people or rank < people[member.id][0]:
+                people[member.id] = (rank, (member, *usable))
+        return Staff(merchant, channel, account_id, [person for _, person in people.values()])
 
     async def add_contacts(self, rows: Sequence[Mapping[str, Any]]) -> list[Contact]:
         """New contacts; those that another process has made meanwhile are left out."""
@@ -193,3 +221,50 @@ class RequestRepository:
             await self._session.execute(
                 statement.values(merchant_id=self._merchant_id, reason_hash=reason_hash, **values)
             )
+
+
+UNUSED = 3
+
+
+def _rank(contact: Contact | None, channel: str | None, *, linked: bool) -> int:
+    """How good a contact is for asking a member of the staff on this channel, the best first.
+
+    What they have linked themselves is where they write from. Elsewhere they are asked only if nobody can be by phone.
+    """
+    if contact is None or contact.superseded_by_id is not None:
+        return UNUSED
+    if contact.channel == channel:
+        return 0 if linked else 1
+    return 2 if linked and channel is None else UNUSED
+
+
+def _contacts_of_staff(merchant_id: int) -> Subquery:
+    """(member_id, contact_id, linked) of the active staff: by their phone number, or by what they have linked.
+
+    Each part is found by an index of its own, however many contacts a merchant has.
+    """
+    ours = and_(MerchantUser.merchant_id == merchant_id, MerchantUser.active)
+    by_phone = select(MerchantUser.id.label("member_id"), Contact.id.label("contact_id"), false().label("linked"))
+    return union_all(
+        by_phone.join(Contact, and_(Contact.merchant_id == merchant_id, Contact.phone == MerchantUser.phone)).where(
+            ours
+        ),
+        by_phone.join(
+            Contact,
+            and_(
+                Contact.merchant_id == merchant_id,
+                Contact.channel.in_(BY_PHONE),
+                Contact.channel_user_id == MerchantUser.phone,
+            ),
+        ).where(ours),
+        select(StaffLink.merchant_user_id, Contact.id, true())
+        .join(
+            Contact,
+            and_(
+                Contact.merchant_id == merchant_id,
+                Contact.channel == StaffLink.channel,
+                Contact.channel_user_id == StaffLink.channel_user_id,
+            ),
+        )
+        .where(StaffLink.merchant_id == merchant_id),
+    ).subquery()

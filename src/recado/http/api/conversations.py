@@ -1,5 +1,6 @@
 """Conversations and what was said in them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -10,11 +11,12 @@ from recado.clock import Clock
 from recado.conversations import window
 from recado.conversations.listing import ConversationListing, ListedMessage
 from recado.conversations.service import ConversationService
-from recado.db.models import Contact, Conversation
+from recado.db.models import Contact, Conversation, MediaFile
 from recado.http.api.common import DEFAULT_PAGE_SIZE, Name, Page, PageSize, PathId, PhoneNumber, WantedPage
 from recado.http.auth import MAX_ID, MerchantId
 from recado.http.services import HttpServices
 from recado.intents import INTENTS
+from recado.media.repository import MediaRepository
 
 
 def _with_plus(phone: Any) -> Any:
@@ -37,10 +39,15 @@ class PersonSchema(BaseModel):
     channel_user_id: str
     phone: str | None
     name: str | None
+    opt_out: str | None = Field(
+        None, description="`all`: they want no messages; `marketing`: nothing that they did not ask for"
+    )
 
 
 class ConversationSchema(BaseModel):
-    """The endless thread with one person. Free text may be sent while `window_open`, templates always."""
+    """The endless thread with one person. Free text may be sent while `window_open`; what a human writes on Instagram
+    for seven days after their last message; templates always, where the channel has them.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -53,6 +60,7 @@ class ConversationSchema(BaseModel):
                         "channel_user_id": "+51911111111",
                         "phone": "+51911111111",
                         "name": "Ana",
+                        "opt_out": None,
                     },
                     "language": "es",
                     "intent": "info",
@@ -75,6 +83,21 @@ class ConversationSchema(BaseModel):
     created_at: datetime
 
 
+class AttachmentSchema(BaseModel):
+    """A file that came with a message. State: `pending`, `stored` (`GET /media/{id}` has it), `refused`, `failed`, or
+    `removed`, when the person has taken it back. `transcript`: what is said in it.
+    """
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    state: str
+    content_type: str | None
+    size: int | None
+    transcript: str | None
+    error: str | None
+
+
 class MessageSchema(BaseModel):
     """One message. Role: `user` (from the person), `response` (to the person), `assistant` (an instruction that only
     the agent reads) or `admin` (typed by a human). `delivery_state` is that of the part that came least far; null for
@@ -91,6 +114,7 @@ class MessageSchema(BaseModel):
                     "text": "Sí, abrimos los domingos de 9 a 13.",
                     "other_data": {"notification_id": 12, "notification_id_prefixed": "NOTIF_12"},
                     "delivery_state": "read",
+                    "attachments": [],
                     "created_at": "2026-05-01T12:00:00Z",
                 }
             ]
@@ -103,6 +127,7 @@ class MessageSchema(BaseModel):
     text: str
     other_data: dict[str, Any]
     delivery_state: str | None
+    attachments: list[AttachmentSchema] = []
     created_at: datetime
 
 
@@ -178,9 +203,11 @@ class ConversationsApi:
         async with self._database.read() as session:
             listing = ConversationListing(session, merchant_id)
             rows, total = await listing.messages(conversation_id, before, page_size + 1)
+            with_files = [row.message.id for row in rows if row.message.attachments]
+            files = await MediaRepository(session, merchant_id).of_messages(with_files)
         more, rows = len(rows) > page_size, rows[-page_size:]
         return MessagesPage(
-            items=[_message(row) for row in rows],
+            items=[message_schema(row, files.get(row.message.id, ())) for row in rows],
             total=total,
             page_size=page_size,
             next_before=rows[0].message.id if more else None,
@@ -203,6 +230,7 @@ def _conversation(conversation: Conversation, contact: Contact, clock: Clock) ->
             channel_user_id=contact.channel_user_id,
             phone=contact.phone,
             name=contact.name,
+            opt_out=contact.opt_out,
         ),
         language=conversation.language,
         intent=conversation.intent,
@@ -213,7 +241,8 @@ def _conversation(conversation: Conversation, contact: Contact, clock: Clock) ->
     )
 
 
-def _message(row: ListedMessage) -> MessageSchema:
+def message_schema(row: ListedMessage, files: Sequence[MediaFile] = ()) -> MessageSchema:
+    """A message with its files as the API shows it."""
     message = row.message
     return MessageSchema(
         id=message.id,
@@ -222,5 +251,6 @@ def _message(row: ListedMessage) -> MessageSchema:
         text=message.text,
         other_data=message.other_data,
         delivery_state=row.delivery_state,
+        attachments=[AttachmentSchema.model_validate(file) for file in files],
         created_at=message.created_at,
     )
