@@ -9,8 +9,8 @@ from typing import Protocol
 from urllib.parse import urlencode
 
 from recado.channels.base import Channel, Template
-from recado.channels.simulator import SimulatorChannel, SimulatorNetwork
-from recado.channels.twilio import TwilioChannel
+from recado.channels.simulator.channel import SimulatorChannel, SimulatorNetwork
+from recado.channels.twilio.channel import TwilioChannel
 from recado.clock import Clock
 from recado.db.engine import Database
 from recado.db.migrate import migrate
@@ -128,7 +128,8 @@ async def simulator(folder: Path) -> AsyncIterator[Party]:
         return json.dumps({"status": state, "id": message_id, "delivery_id": delivery_id}).encode()
 
     async def arrived() -> list[str]:
-        return [row.text for row in await network.messages(ANA) if row.direction == "out"]
+        rows = [row for row in await network.messages(ANA) if row.direction == "out"]
+        return [row.content["media"]["url"] if row.content else row.text for row in rows]
 
     async def shown() -> list[list[str]]:
         rows = [row for row in await network.messages(ANA) if row.direction == "out"]

@@ -6,8 +6,6 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from tests.channels.party_instagram import instagram
-from tests.channels.party_whatsapp import whatsapp
 
 from recado.channels.base import Attachment, InboundMessage, OutboundMedia, OutboundMessage, StatusUpdate
 from recado.channels.rules import RULES
@@ -15,6 +13,8 @@ from recado.clock import Clock
 from recado.errors import MalformedEvent, MediaRefused, Permanent, Retryable
 from tests.channels import parties
 from tests.channels.parties import CHOICES, FILLED, Party
+from tests.channels.party_instagram import instagram
+from tests.channels.party_whatsapp import whatsapp
 
 PARTIES = {
     "twilio": parties.twilio,

@@ -2,7 +2,7 @@
 
 from recado.campaigns import templates
 from recado.channels.base import OutboundMessage
-from recado.channels.simulator import SimulatorNetwork, describe
+from recado.channels.simulator.channel import SimulatorNetwork, describe
 from recado.db.engine import Database
 from tests.builders import ANA, TEMPLATE, SetClock
 

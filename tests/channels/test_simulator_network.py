@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from recado.channels.base import InboundMessage, OutboundMessage, RawEvent, StatusUpdate
-from recado.channels.simulator import SimulatorChannel, SimulatorNetwork, describe
+from recado.channels.simulator.channel import SimulatorChannel, SimulatorNetwork, describe
 from recado.clock import Clock
 from recado.db.engine import Database
 from tests.builders import ANA

@@ -162,8 +162,8 @@ def test_media_without_text_is_answered(world: World) -> None:
     media = [("https://api.twilio.com/media/ME1", "audio/ogg"), ("https://api.twilio.com/media/ME2", "image/jpeg")]
     world.inbound(SHOP, person, media=media)
     world.gets(person)
-    (chat,) = world.chats("[audio/ogg]")
-    assert chat["messages"][-1]["content"] == "[audio/ogg] [image/jpeg]"
+    (chat,) = world.chats("that could not be fetched")
+    assert chat["messages"][-1]["content"] == "[voice note that could not be fetched] [image that could not be fetched]"
 
 
 def test_a_location_a_button_and_a_reaction(world: World) -> None:

@@ -21,7 +21,7 @@ BAD_MESSAGES: dict[str, tuple[Any, str]] = {
     "a phone with NUL": ({**GOOD, "from": "+51911\x00111111"}, "from"),
     "unknown to": ({**GOOD, "to": "+15559999999"}, "+15559999999"),
     "no to": ({k: v for k, v in GOOD.items() if k != "to"}, "to: Field required"),
-    "no text": ({k: v for k, v in GOOD.items() if k != "text"}, "text: Field required"),
+    "no text": ({k: v for k, v in GOOD.items() if k != "text"}, "give a text"),
     "null text": ({**GOOD, "text": None}, "text"),
     "huge text": ({**GOOD, "text": "x" * 100_001}, "text"),
     "huge name": ({**GOOD, "name": "x" * 201}, "name"),
