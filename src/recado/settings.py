@@ -42,7 +42,7 @@ class Settings(BaseSettings):
 
     media_dir: Path = Path("data/media")
     media_max_mb: float = Field(default=25.0, gt=0)
-    transcription_model: str = "gpt-4o-mini-transcribe,whisper-1"
+    transcription_model: str = "gpt-4o-mini-transcribe,whisper-1,gpt-transcribe"
 
     enable_conversation_sync: bool = False
     use_cartaai_api: bool = False

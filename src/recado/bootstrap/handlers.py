@@ -1,8 +1,8 @@
-"""Settings → adapters → services → compiled graphs → jobs. The only place that knows how everything fits."""
+"""Services → compiled graphs → jobs."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -12,37 +12,20 @@ from saq import Worker
 import graphs.answer_notification.graph as answer_graph
 import graphs.conversation.graph as conversation_graph
 import graphs.request_notification.graph as request_graph
-from graphs.answer_notification.nodes import AnswerNodes
-from graphs.conversation.nodes import ConversationNodes
-from graphs.request_notification.nodes import RequestNodes
 from recado.agent.checkpoints import SqliteCheckpoints, open_checkpoints
-from recado.agent.embeddings import make_embedder
 from recado.agent.graph import GraphAgent, run_or_resume
-from recado.agent.models import Models
-from recado.alerts.service import Alerts
-from recado.channels.base import Channel
-from recado.channels.simulator import SimulatorChannel, SimulatorNetwork
-from recado.channels.twilio import TwilioChannel
-from recado.clock import Clock
+from recado.bootstrap.services import Services
+from recado.campaigns.jobs import ApprovalJobs
 from recado.conversations.outbox import Outbox
-from recado.db.engine import Database
 from recado.documents.jobs import embed_missing, has_missing
-from recado.documents.knowledge import Knowledge
-from recado.documents.vectors import Embedder
 from recado.errors import SyncUnavailable
-from recado.jobs.nudges import Nudges
-from recado.jobs.worker import Handler, make_queue, make_worker
+from recado.jobs.worker import Handler, make_worker
 from recado.merchants.tenants import TenantLookup
-from recado.notifications.functions import Notifications
 from recado.notifications.jobs import NotificationJobs, RunGraph
-from recado.notifications.tools import Tools
-from recado.settings import Settings
-from recado.sync.circuit import Circuit
-from recado.sync.client import ConversationStateService
 from recado.sync.outbox import SyncOutbox, SyncSettings
 from recado.sync.retrying import again
+from recado.turns.catch_up import CatchUp
 from recado.turns.ingest import Ingest
-from recado.turns.intake import Intake
 from recado.turns.routing import Routing
 from recado.turns.service import TurnService, TurnSettings, nothing_to_restore
 from recado.turns.sweep import sweep
@@ -50,92 +33,6 @@ from recado.turns.sweep import sweep
 EMBEDDED_QUEUE = "memory://"
 GRACE_SECONDS = 5
 """How long running jobs may take to end when the process is asked to stop."""
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What every entry point shares."""
-
-    settings: Settings
-    database: Database
-    clock: Clock
-    alerts: Alerts
-    nudges: Nudges
-    models: Models
-    embedder: Embedder | None
-    knowledge: Knowledge
-    network: SimulatorNetwork
-    channels: dict[str, Channel]
-    intake: Intake
-    notifications: Notifications
-    circuit: Circuit
-    conversation_api: ConversationStateService | None
-    """None: it is neither kept in step nor asked."""
-
-    def conversation_nodes(self) -> ConversationNodes:
-        """The steps of the conversation graph on these services."""
-        tools = Tools(self.database, self.clock, self.nudges, self.alerts)
-        window = self.settings.history_window
-        return ConversationNodes(self.database, self.clock, self.models, self.knowledge, tools, window)
-
-    def request_nodes(self) -> RequestNodes:
-        """The steps of the graph that asks the staff."""
-        return RequestNodes(self.database, self.clock, self.models, self.nudges, self.alerts)
-
-    def answer_nodes(self) -> AnswerNodes:
-        """The steps of the graph that takes an answer back."""
-        return AnswerNodes(self.database, self.clock, self.models, self.nudges, self.settings.history_window)
-
-
-def make_services(settings: Settings, *, in_place: bool = True) -> Services:
-    """Everything that needs no running event loop and no connection. `in_place`: see `Database`."""
-    database = Database(settings.database_url, in_place=in_place, syncs=settings.enable_conversation_sync)
-    clock = Clock()
-    alerts = Alerts()
-    nudges = Nudges(make_queue(settings.queue_url))
-    embedder = make_embedder(settings)
-
-    async def on_withdrawn(reason: str) -> None:
-        await alerts.send("model withdrawn", reason)
-
-    network = SimulatorNetwork(database, clock)
-    intake = Intake(database, clock, nudges)
-    network.report = intake.accept
-    circuit = Circuit(clock)
-    asks = settings.enable_conversation_sync or settings.use_cartaai_api
-    twilio = TwilioChannel(settings.public_base_url, settings.twilio_api_base_url, settings.provider_timeout_seconds)
-    return Services(
-        settings=settings,
-        database=database,
-        clock=clock,
-        alerts=alerts,
-        nudges=nudges,
-        models=Models(settings, on_withdrawn),
-        embedder=embedder,
-        knowledge=Knowledge(database, embedder),
-        network=network,
-        channels={"simulator": SimulatorChannel(network), "twilio": twilio},
-        intake=intake,
-        notifications=Notifications(database, clock, nudges),
-        circuit=circuit,
-        conversation_api=ConversationStateService.from_settings(settings, retries=0, circuit=circuit) if asks else None,
-    )
-
-
-@asynccontextmanager
-async def connect(services: Services) -> AsyncIterator[None]:
-    """Connect the services; everything is closed again at the end."""
-    try:
-        await services.nudges.queue.connect()
-        await services.network.load_clock()
-        yield
-    finally:
-        for channel in services.channels.values():
-            await channel.close()
-        if services.conversation_api is not None:
-            await services.conversation_api.aclose()
-        await services.nudges.queue.disconnect()
-        await services.database.close()
 
 
 @asynccontextmanager
@@ -162,8 +59,10 @@ def make_handlers(services: Services, checkpoints: SqliteCheckpoints) -> dict[st
         services.nudges,
         TurnSettings(process_id, services.settings.turn_quiet_seconds, alone),
         sync.restore if sync else nothing_to_restore,
+        services.media().prepare,
     )
-    ingest = Ingest(services.database, services.clock, services.channels, services.alerts, services.nudges)
+    late_after = timedelta(hours=services.settings.late_message_hours)
+    ingest = Ingest(services.database, services.clock, services.channels, services.alerts, services.nudges, late_after)
     notifications = NotificationJobs(
         services.database,
         services.clock,
@@ -172,6 +71,10 @@ def make_handlers(services: Services, checkpoints: SqliteCheckpoints) -> dict[st
         _runner(request_graph.build(services.request_nodes()).compile(checkpointer=checkpoints), checkpoints),
         _runner(answer_graph.build(services.answer_nodes()).compile(checkpointer=checkpoints), checkpoints),
     )
+    approvals = ApprovalJobs(services.database, services.clock, services.alerts, services.settings)
+
+    every = timedelta(minutes=services.settings.catch_up_minutes)
+    catch_up = CatchUp(services.database, services.clock, services.channels, services.intake, services.alerts, every)
 
     async def embed() -> None:
         if services.embedder is not None:
@@ -187,7 +90,9 @@ def make_handlers(services: Services, checkpoints: SqliteCheckpoints) -> dict[st
         "answer_notification_job": notifications.answer,
         "follow_up": notifications.follow_up,
         "embed": embed,
-        "sweep": _sweeper(services, sync),
+        "approvals": approvals.refresh,
+        "catch_up": catch_up.run,
+        "sweep": _sweeper(services, sync, approvals, catch_up),
     }
 
 
@@ -197,23 +102,30 @@ async def _nothing() -> None:
 
 def _deliverer(services: Services, outbox: Outbox, sync: SyncOutbox | None) -> Handler:
     async def deliver(conversation_id: int, merchant_id: int) -> None:
-        await outbox.deliver(conversation_id, merchant_id)
+        due_at = await outbox.deliver(conversation_id, merchant_id)
+        if due_at is not None:
+            wait = due_at - services.clock.now()
+            services.nudges.deliver_in(wait.total_seconds(), conversation_id, merchant_id)
         if sync is not None:
             await services.nudges.sync()  # all that is said is delivered, so this is where every new entry is noticed
 
     return deliver
 
 
-def _sweeper(services: Services, sync: SyncOutbox | None) -> Handler:
+def _sweeper(services: Services, sync: SyncOutbox | None, approvals: ApprovalJobs, catch_up: CatchUp) -> Handler:
     async def run_sweep(*, at_start: bool = False) -> None:
         await services.network.load_clock()
         await sweep(services.database, services.clock, services.nudges, at_start=at_start)
+        if catch_up.is_due():  # for the first time as the process starts
+            await services.nudges.catch_up()
         if sync is not None and at_start:
             await sync.open_missing()
         if sync is not None and await sync.is_due():
             await services.nudges.sync()
         if services.embedder is not None and await has_missing(services.database, services.embedder):
             await services.nudges.embed()
+        if approvals.is_due():
+            await services.nudges.approvals()
 
     return run_sweep
 
