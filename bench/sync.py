@@ -21,7 +21,7 @@ from bench.report import Samples, Table
 from bench.servers import wait_until_ready
 from recado.bootstrap import Services, connect, make_services, open_worker
 from recado.channels.base import InboundMessage, OutboundMessage, RawEvent
-from recado.channels.simulator import SimulatorChannel, SimulatorNetwork
+from recado.channels.simulator.channel import SimulatorChannel, SimulatorNetwork
 from recado.jobs.worker import run_worker
 from recado.merchants.account import Account
 from recado.settings import Settings

@@ -20,7 +20,7 @@ from bench.usual import Turn
 from recado.agent.checkpoints import open_checkpoints
 from recado.bootstrap import connect, make_handlers, make_services
 from recado.channels.base import InboundMessage, OutboundMessage, RawEvent
-from recado.channels.simulator import SimulatorChannel
+from recado.channels.simulator.channel import SimulatorChannel
 from recado.conversations.service import ConversationService
 from recado.merchants.account import Account
 from recado.merchants.repository import find_account

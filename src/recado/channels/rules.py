@@ -21,6 +21,8 @@ class ChannelRules:
 
     text: int
     in_bytes: bool = False
+    caption: int | None = None
+    """How much of a text a file may carry. None: as much as goes alone; 0: they are two messages."""
     per_second: float | None = None
     pair: Pair | None = None
     by_phone: bool = True
@@ -41,11 +43,11 @@ RULES: Mapping[str, ChannelRules] = {
     "simulator": ChannelRules(text=4_096),
     # https://www.twilio.com/docs/whatsapp/best-practices-and-faqs: 80 messages a second for a sender
     "twilio": ChannelRules(text=1_600, per_second=80, daily=250),
-    # Meta: throughput, pair rate and messaging limits of the WhatsApp Cloud API
-    "whatsapp": ChannelRules(text=4_096, per_second=80, pair=Pair(timedelta(seconds=6), 45), daily=250),
+    # Meta: captions, throughput, pair rate and messaging limits of the WhatsApp Cloud API
+    "whatsapp": ChannelRules(text=4_096, caption=1_024, per_second=80, pair=Pair(timedelta(seconds=6), 45), daily=250),
     # Instagram's Send API: 1,000 bytes; the tag HUMAN_AGENT for seven days
     "instagram": ChannelRules(
-        text=1_000, in_bytes=True, per_second=100, by_phone=False, templates=False, human=timedelta(days=7)
+        text=1_000, in_bytes=True, caption=0, per_second=100, by_phone=False, templates=False, human=timedelta(days=7)
     ),
 }
 """By kind of channel."""

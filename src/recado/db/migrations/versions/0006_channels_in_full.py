@@ -28,6 +28,7 @@ def _columns() -> dict[str, list[sa.Column[object]]]:
             sa.Column("superseded_by_id", sa.Integer(), nullable=True),
         ],
         "messages": [_moment("sent_at")],
+        "simulator_messages": [sa.Column("content", sa.JSON(), nullable=True)],
         "deliveries": [
             sa.Column("media", sa.JSON(), nullable=True),
             sa.Column("by_human", sa.Boolean(), server_default=sa.false(), nullable=False),
