@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 APPROVED = "approved"
+WABA = "waba:"
+"""Before the id of a WhatsApp Business Account, where that is an event's address."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import defer
 from recado.clock import Clock
 from recado.db.models import ChannelAccount, InboxEvent, Merchant
 from recado.errors import ConfigurationError
+from recado.merchants.account import WABA
 from recado.merchants.schemas import ChannelSpec, MerchantSpec
 
 _ACCOUNTS = select(ChannelAccount).options(defer(ChannelAccount.credentials))
@@ -33,7 +34,7 @@ async def apply_channels(session: AsyncSession, clock: Clock, merchant: Merchant
     for channel in spec.channels:
         waiting = await _route_again(session, channel.kind, channel.address)
         if channel.waba_id:  # what was told of its templates
-            waiting += await _route_again(session, channel.kind, f"waba:{channel.waba_id}")
+            waiting += await _route_again(session, channel.kind, WABA + channel.waba_id)
         if waiting:
             lines.append(f"channel {channel.kind} {channel.address}: {waiting} stored events taken in again")
     return [*lines, *await _deactivate_others(session, merchant, spec)]

@@ -26,7 +26,7 @@ from recado.db.engine import Database
 from recado.db.models import InboxEvent
 from recado.errors import ConfigurationError, RecadoError
 from recado.jobs.nudges import Nudges
-from recado.merchants.account import Account
+from recado.merchants.account import WABA, Account
 from recado.merchants.repository import accounts_at, accounts_of_waba
 from recado.turns.approvals import template_changed
 from recado.turns.news import identity_changed, preference_changed
@@ -39,8 +39,6 @@ BATCH = 100
 PASSING = (OperationalError, InterfaceError, ConfigurationError)
 """No fault of the events: the database is away, or SECRET_KEY is not the one of the credentials. They wait."""
 
-WABA = "waba:"
-"""Before the id of a WhatsApp Business Account, in the address of what is about all its numbers."""
 LATE_AFTER = timedelta(hours=12)
 NO_ACCOUNT = "no channel account has this address: add it with `recado apply`"
 NOBODYS = "it names no address of ours, so that nobody can tell whose it is"

@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from recado.channels.base import RawEvent
+from recado.merchants.account import WABA
 
-WABA = "waba:"
-"""Before the id of a WhatsApp Business Account, where that is an event's address."""
 CHANNELS = {"whatsapp_business_account": "whatsapp", "instagram": "instagram"}
 """Our names of what Meta calls the object of a post."""
 TEMPLATE_STATUS = "message_template_status_update"

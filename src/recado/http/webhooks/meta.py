@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import structlog
 from fastapi import APIRouter, Request, Response
 
-from recado.channels.meta.events import WABA, MetaPost
+from recado.channels.meta.events import MetaPost
 from recado.http.services import HttpServices
 from recado.http.webhooks.twilio import REREAD_SECONDS, TOKENS_SECONDS
-from recado.merchants.account import Account
+from recado.merchants.account import WABA, Account
 from recado.merchants.repository import find_accounts
 
 log = structlog.get_logger(__name__)
