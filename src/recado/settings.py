@@ -53,6 +53,39 @@ class Settings(BaseSettings):
     conversation_api_prefix: str = "/api/v1/whatsapp"
     conversation_api_timeout: float = Field(default=10.0, gt=0)
 
+    webapp_base_url: str = ""
+    webapp_conversation_path: str = "/whatsapp/messages?conversationId={id}"
+    alert_timezone: str = "Europe/Zurich"
+    alert_quiet_minutes: float = Field(default=10.0, gt=0)
+    discord_webhook_url: str = ""
+    discord_alerts: str = "info"
+    slack_webhook_url: str = ""
+    slack_alerts: str = "warning"
+    smtp_url: str = ""
+    alert_email_from: str = ""
+    alert_email_to: str = ""
+    email_alerts: str = "error"
+    log_alerts: str = "info"
+    linear_api_key: str = ""
+    linear_team_id: str = ""
+    linear_api_url: str = "https://api.linear.app/graphql"
+    railway_project_id: str = ""
+    railway_service_id: str = ""
+    railway_environment_id: str = ""
+    railway_environment_name: str = ""
+    railway_environment_ids: str = ""
+    railway_logs_url: str = (
+        "https://railway.com/project/{project_id}/logs?environmentId={environment_id}&start={start}&end={end}"
+    )
+
+    langfuse_public_key: str = ""
+    langfuse_secret_key: str = ""
+    langfuse_base_url: str = "https://cloud.langfuse.com"
+    otel_exporter_otlp_endpoint: str = ""
+    trace_url: str = ""
+    worker_metrics_port: int = Field(default=0, ge=0, le=65_535)
+    model_prices: str = "gpt-4.1=2/0.5/8,gpt-4.1-mini=0.4/0.1/1.6"
+
     secret_key: str = DEVELOPMENT_SECRET
     api_key: str = ""
 
@@ -60,6 +93,7 @@ class Settings(BaseSettings):
     history_window: int = Field(default=30, ge=4)
     worker_concurrency: int = Field(default=64, ge=1)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_masked: bool = True
 
     @model_validator(mode="after")
     def _choose_provider(self) -> Self:
@@ -77,6 +111,8 @@ class Settings(BaseSettings):
         found = []
         if self.model_provider == "openai" and not self.openai_api_key:
             found.append("MODEL_PROVIDER=openai needs OPENAI_API_KEY; set it, or MODEL_PROVIDER=demo")
+        if bool(self.langfuse_public_key) != bool(self.langfuse_secret_key):
+            found.append("LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY belong together; set both, or neither")
         if not self.production:
             return found
         if self.secret_key == DEVELOPMENT_SECRET or len(self.secret_key) < 32:

@@ -11,6 +11,11 @@ UNSEEN = re.compile(
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\ufffe\uffff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 """Characters that show nothing by themselves (Unicode's default ignorable ones, and blanks that are no white space)."""
+_PHONE = re.compile(
+    r"[A-Z]{0,2}[0-9a-f]{32}"  # an id: shown as it is
+    r"|((?:\+|%2[Bb])\d(?:[ ().\-\u00a0]{0,2}\d){6,14}"
+    r"|(?:(?<!\d)(?<!\d\.)|(?<=%[0-9A-Fa-f][0-9A-Fa-f]))\d{10,15}(?!\d)(?!\.\d))"
+)
 _WORD = re.compile(r"[^\W_]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?…。？！؟])\s+|\n+")
 
@@ -65,6 +70,11 @@ def mask_phone(phone: str | None) -> str:
     if not phone:
         return "-"
     return f"{phone[:3]}…{phone[-2:]}" if len(phone) > 6 else "…"
+
+
+def mask_phones(text: str) -> str:
+    """`text`, with the phone numbers in it as logs may show them: after a plus, or ten digits and more."""
+    return _PHONE.sub(lambda found: mask_phone(found[1]) if found[1] else found[0], text)
 
 
 def split_text(text: str, limit: int, size: Callable[[str], int] = len) -> list[str]:
