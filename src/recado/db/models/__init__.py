@@ -1,5 +1,6 @@
 """All tables, in one place for imports and migrations."""
 
+from recado.db.models.alerts import OPEN_ALERT, UNCOUNTED, UNSENT_POST, Alert, AlertIssue, AlertOccurrence, AlertPost
 from recado.db.models.campaigns import Campaign, CampaignLead
 from recado.db.models.conversations import (
     HELD_DELIVERY,
@@ -13,6 +14,7 @@ from recado.db.models.conversations import (
 )
 from recado.db.models.knowledge import (
     ANSWERING_DOCUMENT,
+    OPEN_NOTIFICATION,
     UNFINISHED_NOTIFICATION,
     WAITING_NOTIFICATION,
     YAML_SOURCE,
@@ -29,15 +31,23 @@ from recado.db.models.turns import RECEIVED_EVENT, ROUTING_EVENT, RUNNING_TURN, 
 __all__ = [
     "ANSWERING_DOCUMENT",
     "HELD_DELIVERY",
+    "OPEN_ALERT",
+    "OPEN_NOTIFICATION",
     "PENDING_MESSAGE",
     "PENDING_SYNC",
     "RECEIVED_EVENT",
     "ROUTING_EVENT",
     "RUNNING_TURN",
+    "UNCOUNTED",
     "UNFINISHED_NOTIFICATION",
     "UNSENT_DELIVERY",
+    "UNSENT_POST",
     "WAITING_NOTIFICATION",
     "YAML_SOURCE",
+    "Alert",
+    "AlertIssue",
+    "AlertOccurrence",
+    "AlertPost",
     "ApiKey",
     "Campaign",
     "CampaignLead",

@@ -104,6 +104,8 @@ class Message(Base):
     """The turn that answers (an inbound message) or made it (an outbound one)."""
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When the person sent it, by the provider's clock; `created_at` is when it arrived here."""
+    trace_id: Mapped[str | None]
+    """The trace in which it was received or written: 32 hex digits."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

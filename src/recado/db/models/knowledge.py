@@ -14,6 +14,8 @@ WAITING_NOTIFICATION = text("status = 'requested' AND announced_at IS NOT NULL A
 UNFINISHED_NOTIFICATION = text("(announced_at IS NULL OR (status = 'answered' AND returned_at IS NULL))")
 """One whose job has work left. Queries must use this very condition: SQLite takes a partial index for no other."""
 
+OPEN_NOTIFICATION = text("status = 'requested'")
+"""One that nobody has answered."""
 
 ANSWERING_DOCUMENT = text("category IN ('faq', 'user_question') AND content <> '' AND retired_at IS NULL")
 """One that customers are answered from. Queries must use this very condition: SQLite takes a partial index for no
@@ -92,6 +94,12 @@ class Notification(Base):
             postgresql_where=UNFINISHED_NOTIFICATION,
             sqlite_where=UNFINISHED_NOTIFICATION,
         ),
+        Index(
+            "ix_notifications_open",
+            "merchant_id",
+            postgresql_where=OPEN_NOTIFICATION,
+            sqlite_where=OPEN_NOTIFICATION,
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -119,6 +127,13 @@ class Notification(Base):
     escalated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When the admins were asked as well and the customer was told that nobody has replied yet, once."""
     failures: Mapped[int] = mapped_column(default=0)
+    trace_id: Mapped[str | None]
+    """The trace of the turn that asked, as 32 hex digits; `answer_trace_id` is that of the turn that answered."""
+    answer_trace_id: Mapped[str | None]
+    request_steps: Mapped[list[dict[str, Any]] | None]
+    """What the graph that asked did, in order, as `recado.telemetry.steps.Step.as_row` gives it; `answer_steps` is the
+    same of the one that took the answer back."""
+    answer_steps: Mapped[list[dict[str, Any]] | None]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 

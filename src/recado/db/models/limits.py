@@ -11,7 +11,7 @@ from recado.db.base import Base, UtcDateTime
 class SendLimit(Base):
     """One bucket: until when it is used up if nothing more is sent (the theoretical arrival time of GCRA).
 
-    Keys are of our own making: `account:…`, `pair:…`, and `told:…` for what an operator has been told.
+    Keys are of our own making: `account:…`, `pair:…`, and others for what is done only once in a while.
     """
 
     __tablename__ = "send_limits"

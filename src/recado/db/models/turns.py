@@ -1,6 +1,7 @@
 """What providers delivered, and the agent's handling of it."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ForeignKey, Index, LargeBinary, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -12,6 +13,10 @@ RECEIVED_EVENT = text("state = 'received'")
 
 ROUTING_EVENT = text("due_at IS NOT NULL")
 """An event at a shared address that waits for its merchant."""
+
+STATUS_EVENT = text("delivery_id IS NOT NULL")
+
+MESSAGE_EVENT = text("message_id IS NOT NULL")
 
 RUNNING_TURN = text("state = 'running'")
 """A turn that has not ended."""
@@ -41,6 +46,8 @@ class InboxEvent(Base):
             sqlite_where=ROUTING_EVENT,
         ),
         Index("ix_inbox_events_due_at", "due_at", postgresql_where=ROUTING_EVENT, sqlite_where=ROUTING_EVENT),
+        Index("ix_inbox_events_delivery_id", "delivery_id", postgresql_where=STATUS_EVENT, sqlite_where=STATUS_EVENT),
+        Index("ix_inbox_events_message_id", "message_id", postgresql_where=MESSAGE_EVENT, sqlite_where=MESSAGE_EVENT),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -58,6 +65,10 @@ class InboxEvent(Base):
     """Who sent it, at a shared address."""
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When its merchant is to be found out, or again. None: that is not to be done (any more)."""
+    message_id: Mapped[int | None]
+    """The message that it brought."""
+    delivery_id: Mapped[int | None]
+    """The delivery whose status it told."""
 
 
 class Turn(Base):
@@ -88,3 +99,7 @@ class Turn(Base):
     claimed_until: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    trace_id: Mapped[str | None]
+    """That of the first message that it answers: 32 hex digits."""
+    steps: Mapped[list[dict[str, Any]] | None]
+    """What the agent did, in order, as `recado.telemetry.steps.Step.as_row` gives it."""
