@@ -29,6 +29,7 @@ RecadoError
 │   ├── SyncRejected            it understood and refused: the same again cannot help
 │   └── ConversationGone        it has no such conversation (any more)
 ├── MediaRefused                a file that must not be fetched, or kept
+├── AlertFailed                 a channel did not take an alert
 └── SendError                   a provider did not take a message
     ├── Retryable               timeouts, 429, 5xx: try again later
     │   └── AccountRefused      the provider refuses the account itself, until somebody mends that
@@ -187,6 +188,16 @@ class MediaRefused(RecadoError):
     def __init__(self, message: str, *, foreign: bool = False) -> None:
         super().__init__(message)
         self.foreign = foreign
+
+
+class AlertFailed(RecadoError):
+    """A channel did not take an alert. `retry_after`: the seconds that it asks for. `permanent`: the same again cannot
+    help."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.permanent = permanent
 
 
 class SendError(RecadoError):

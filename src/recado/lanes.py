@@ -22,7 +22,7 @@ def ssl_context() -> SSLContext:
     return httpx.create_ssl_context()
 
 
-def _proxy(url: httpx.URL) -> str | None:
+def proxy_for(url: httpx.URL) -> str | None:
     """The proxy that the environment names for an address (`HTTPS_PROXY`, `NO_PROXY` and their like)."""
     return None if proxy_bypass(url.host) else getproxies().get(url.scheme)
 
@@ -57,7 +57,7 @@ class Lanes(httpx.AsyncBaseTransport):
         return response
 
     def _open(self, url: httpx.URL) -> httpx.AsyncHTTPTransport:
-        return httpx.AsyncHTTPTransport(verify=ssl_context(), limits=_LIMITS, proxy=_proxy(url))
+        return httpx.AsyncHTTPTransport(verify=ssl_context(), limits=_LIMITS, proxy=proxy_for(url))
 
     async def aclose(self) -> None:
         """Close all connections."""
