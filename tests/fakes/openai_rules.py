@@ -14,10 +14,11 @@ used up after n answers. All that stands in `when` must hold:
 
 A reply holds `content` (a string; or JSON, sent as its text), or `message`, `intent` and `step` (see `in_form`),
 `tool_calls` (of {name, arguments}: an object, or a string that is sent as it is), `refusal`,
-`finish_reason`, `error` (a name from `openai_wire.ERRORS`, or its fields), and misbehaviour: `latency`
-seconds, `hold` (a name, see /_release), `hang`, `cut` (true: no byte of an answer; "middle": after half of
-it), `empty_choices`, `raw` (the whole body). With `stream`, `content` and `error` together break off with an
-error in mid-stream. Strings may use {last_user} {last_tool} {system} {model} {call}.
+`finish_reason`, `usage` (what differs from what is counted), `error` (a name from `openai_wire.ERRORS`, or
+its fields), and misbehaviour: `latency` seconds, `hold` (a name, see /_release), `hang`, `cut` (true: no byte
+of an answer; "middle": after half of it), `empty_choices`, `raw` (the whole body). With `stream`, `content`
+and `error` together break off with an error in mid-stream. Strings may use {last_user} {last_tool} {system}
+{model} {call}.
 """
 
 import json
@@ -37,6 +38,7 @@ REPLY = {
     "tool_calls",
     "refusal",
     "finish_reason",
+    "usage",
     "error",
     "latency",
     "hold",

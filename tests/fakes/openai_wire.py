@@ -130,6 +130,7 @@ def _usage(request: JsonObject, reply: JsonObject) -> JsonObject:
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,
         },
+        **reply.get("usage", {}),
     }
 
 

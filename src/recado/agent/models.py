@@ -176,8 +176,10 @@ class Models:
         return self._made[task, name]
 
     def _make(self, task: str, name: str) -> BaseChatModel:
+        # Every run of the model carries it, and `recado.agent.recording` reads it there.
+        metadata = {"task": task, "model": name}
         if name == "demo":
-            return DemoChatModel(task=task)
+            return DemoChatModel(task=task, metadata=metadata)
         settings = self._settings
         return ChatOpenAI(
             model=name,
@@ -187,6 +189,7 @@ class Models:
             timeout=settings.model_timeout_seconds,
             max_retries=settings.model_retries,
             max_completion_tokens=MAX_TOKENS.get(task),
+            metadata=metadata,
         )
 
 

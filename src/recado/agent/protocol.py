@@ -1,9 +1,12 @@
 """What the turn sees of the compiled conversation graph."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from recado.intents import Progress
+
+_RUN_KEY = re.compile(r"turn:(\d+):")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,17 @@ class AgentResult:
     summarised_through: int | None
     gave_up: bool = False
     progress: list[Progress] = field(default_factory=list)
+
+
+def run_key_of(turn_id: int, draft: int) -> str:
+    """The name of a draft of a turn. What its tools write down has keys that begin with it."""
+    return f"turn:{turn_id}:{draft}"
+
+
+def turn_of(key: str) -> int | None:
+    """The turn whose tool wrote something down under this key. None: it was no turn's."""
+    named = _RUN_KEY.match(key)
+    return int(named[1]) if named else None
 
 
 class Agent(Protocol):
