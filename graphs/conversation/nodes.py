@@ -23,6 +23,7 @@ from recado.notifications.tools import CUSTOMER_TOOLS, STAFF_TOOLS, ToolContext,
 from recado.notifications.types import other_data_of, read_prefixed
 from recado.prompts import render
 from recado.text import clean_text, shorten
+from recado.turns.apology import apology
 from recado.turns.context import (
     ASKED_FOR,
     TAPPED,
@@ -33,7 +34,6 @@ from recado.turns.context import (
     load_documents,
     open_by_phone,
 )
-from recado.turns.service import apology
 
 log = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ import structlog
 
 from graphs.request_notification.state import RequestState
 from recado.agent.models import Models
-from recado.alerts.service import Alerts
+from recado.alerts.raising import Alarm, Alerts
 from recado.clock import Clock
 from recado.conversations.repository import merchant_of
 from recado.db.engine import Database
@@ -149,7 +149,7 @@ class RequestNodes:
         async with self._service(state) as service:
             await service.tell_nobody_was_asked(state["notification_id"], state["conversation_id"])
         await self.nudges.deliver(state["conversation_id"], state["merchant_id"])
-        await self.alerts.send("nobody to ask", str(state["problem"]), **_ids(state))
+        await self.alerts.send(Alarm("nobody_to_ask", str(state["problem"]), _ids(state)))
         return {}
 
     async def persist_recipients(self, state: RequestState) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 These run from a command or a job: they call providers between transactions of their own, never within one.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recado.alerts.service import Alerts
+from recado.alerts.raising import Alarm, raise_within
 from recado.campaigns.outcomes import TO_MAKE, Outcome, failure_of, left_over, outcome_of
 from recado.campaigns.templates import OwnTexts
 from recado.campaigns.wanted import wanted_templates
@@ -31,6 +31,7 @@ from recado.channels.management import (
     remedy_of,
     with_id,
 )
+from recado.clock import Clock
 from recado.db.engine import Database
 from recado.db.models import ChannelAccount
 from recado.errors import Retryable, SendError
@@ -105,10 +106,10 @@ async def merchants_who_wait(session: AsyncSession) -> list[int]:
 class Approvals:
     """Templates of merchants at their providers; `managements` by kind of channel."""
 
-    def __init__(self, database: Database, managements: Mapping[str, Management], alerts: Alerts) -> None:
+    def __init__(self, database: Database, managements: Mapping[str, Management], clock: Clock) -> None:
         self._database = database
         self._managements = managements
-        self._alerts = alerts
+        self._clock = clock
 
     async def create(
         self, merchant_id: int, languages: Sequence[str] | None = None, *, dry_run: bool = False
@@ -165,17 +166,7 @@ class Approvals:
             log.warning("approvals cannot be read", account_id=kept.account.id, error=str(error), remedy=error.remedy)
             return
         found = _stored(kept, management, there)
-        await self._keep(kept, found)
-        for (name, language), approval in found.items():
-            before = kept.approvals[name][language].get("status")
-            if approval.status in WITHDRAWN and before != approval.status:
-                said = f": {one_line(approval.reason)}" if approval.reason else ""
-                await self._alerts.send(
-                    f"template {approval.status}",
-                    f"{name} ({language}) is {approval.status}{said}; {remedy_of(approval)}",
-                    merchant_id=kept.account.merchant_id,
-                    account_id=kept.account.id,
-                )
+        await self._keep(kept, found, _withdrawn(kept, found))
 
     async def _make(
         self,
@@ -223,11 +214,24 @@ class Approvals:
             ]
             return merchant.template_texts, accounts
 
-    async def _keep(self, kept: _Kept, found: Mapping[tuple[str, str], Approval]) -> None:
+    async def _keep(self, kept: _Kept, found: Mapping[tuple[str, str], Approval], alarms: Iterable[Alarm] = ()) -> None:
         """Write it down. A name to which the YAML gives one id for all languages is not: that would narrow it."""
         found = {key: approval for key, approval in found.items() if not isinstance(kept.named.get(key[0]), str)}
         async with self._database.transaction() as session:
             await ApprovalRepository(session, kept.account.merchant_id).keep(kept.account.id, found)
+            raise_within(session, alarms, self._clock.now())
+
+
+def _withdrawn(kept: _Kept, found: Mapping[tuple[str, str], Approval]) -> Iterator[Alarm]:
+    """What may not be sent any more since it was last asked for."""
+    account = kept.account
+    for (name, language), approval in found.items():
+        before = kept.approvals[name][language].get("status")
+        if approval.status in WITHDRAWN and before != approval.status:
+            reason = f": {one_line(approval.reason)}" if approval.reason else ""
+            said = f"template {name} ({language}) is {approval.status}{reason}; {remedy_of(approval)}"
+            context = {"merchant_id": account.merchant_id, "channel_account_id": account.id}
+            yield Alarm("template_withdrawn", said, context, f"{account.id}:{name}:{language}:{approval.status}")
 
 
 def _state(

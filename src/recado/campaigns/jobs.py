@@ -2,7 +2,6 @@
 
 from datetime import datetime, timedelta
 
-from recado.alerts.service import Alerts
 from recado.campaigns.approvals import Approvals, merchants_who_wait
 from recado.channels.managements import open_managements
 from recado.clock import Clock
@@ -15,10 +14,9 @@ EVERY = timedelta(hours=1)
 class ApprovalJobs:
     """The job, and when it is time for it. A restart only makes that earlier."""
 
-    def __init__(self, database: Database, clock: Clock, alerts: Alerts, settings: Settings) -> None:
+    def __init__(self, database: Database, clock: Clock, settings: Settings) -> None:
         self._database = database
         self._clock = clock
-        self._alerts = alerts
         self._settings = settings
         self._asked_at: datetime | None = None
 
@@ -37,4 +35,4 @@ class ApprovalJobs:
         if not waiting:
             return
         async with open_managements(self._settings, self._clock) as managements:
-            await Approvals(self._database, managements, self._alerts).refresh(waiting)
+            await Approvals(self._database, managements, self._clock).refresh(waiting)

@@ -1,12 +1,12 @@
 """Which delivery is next, whether it may go, and how: decided in the transaction that claims it."""
 
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
+from recado.alerts.raising import Alarm
 from recado.channels.base import OutboundMedia, OutboundMessage
 from recado.channels.rules import RULES
 from recado.conversations import window
-from recado.conversations.alarms import Alarm
 from recado.conversations.failing import GIVEN_UP, Claim, context_of
 from recado.conversations.limit_repository import LimitRepository
 from recado.conversations.pacing import LATE, Pacing
@@ -14,6 +14,7 @@ from recado.conversations.repository import ConversationRepository, NextDelivery
 from recado.conversations.service import read_template
 from recado.conversations.statuses import announces
 from recado.db.models import Delivery
+from recado.telemetry import metrics
 
 CLAIM = timedelta(seconds=60)
 """How long another process's claim is respected: longer than any provider call takes."""
@@ -32,7 +33,7 @@ CLOSED_REASON = "the 24-hour window is closed and there is no template for this"
 
 
 class Claimer:
-    """Looks for deliveries to claim, within one transaction. `alarms` are to be raised once that is committed."""
+    """Looks for deliveries to claim, within one transaction. `alarms` are to be raised within it."""
 
     def __init__(self, repository: ConversationRepository, now: datetime, process_id: str, *, alone: bool) -> None:
         self._repository = repository
@@ -141,7 +142,8 @@ class Claimer:
         delivery, rules = found.delivery, RULES[found.account.channel]
         if rules.templates or (delivery.text is None and delivery.media is None):
             self._fail(delivery, CLOSED, CLOSED_REASON)
-            self.alarms.append(Alarm(GIVEN_UP, CLOSED_REASON, context_of(delivery)))
+            metrics.WINDOW_CLOSED.labels("failed").inc()
+            self.alarms.append(Alarm(GIVEN_UP, CLOSED_REASON, _context_of(found)))
             return
         last = await self._repository.window(delivery.conversation_id)
         if window.is_open(last, self._now):
@@ -155,7 +157,8 @@ class Claimer:
         )
         await self._repository.hold(delivery.message_id)
         delivery.state, delivery.provider_code, delivery.error = "held", CLOSED, reason
-        self.alarms.append(Alarm("delivery held", reason, context_of(delivery)))
+        metrics.WINDOW_CLOSED.labels("held").inc()
+        self.alarms.append(Alarm("delivery_held", reason, _context_of(found)))
 
     def _fail(self, delivery: Delivery, code: str, reason: str) -> None:
         delivery.state, delivery.provider_code, delivery.error = "failed", code, reason
@@ -190,11 +193,17 @@ class Claimer:
         message = _message(found, way)
         if not uncertain:
             delivery.sending_at, delivery.sent_as = self._now, way
+            if way != "text":
+                metrics.WINDOW_CLOSED.labels(way).inc()
         delivery.state = "sending"
         delivery.claimed_by = self._process_id
         delivery.due_at = self._now
         delivery.attempts += 1
-        return Claim(delivery, found.account, message, uncertain, announces(first))
+        return Claim(delivery, found.account, message, uncertain, announces(first), found.turn_id, found.trace_id)
+
+
+def _context_of(found: NextDelivery) -> dict[str, Any]:
+    return context_of(found.delivery) | {"turn_id": found.turn_id, "trace_id": found.trace_id}
 
 
 def _message(found: NextDelivery, way: window.Way) -> OutboundMessage:

@@ -11,9 +11,9 @@ from typing import Any
 
 import structlog
 
+from recado.alerts.raising import Alarm
 from recado.channels.base import OutboundMessage
 from recado.channels.rules import RULES
-from recado.conversations.alarms import Alarm
 from recado.conversations.window import WINDOW
 from recado.db.models import Delivery
 from recado.errors import (
@@ -37,7 +37,7 @@ LONGEST_WAIT = timedelta(hours=1)
 REFUSED_FOR = timedelta(hours=24)
 """How long deliveries wait for somebody to mend an account."""
 
-GIVEN_UP = "delivery given up"
+GIVEN_UP = "delivery_given_up"
 APPROVE = (
     "make it with `recado templates create`, or name the id of one that the provider has approved under `templates` "
     "of the channel and run `recado apply`"
@@ -47,7 +47,7 @@ APPROVE = (
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A delivery that is ours to send. `uncertain`: the provider may have it. `announced`: the first part of its
-    message is a template that only announces it.
+    message is a template that only announces it. `turn_id`, `trace_id`: what it came of.
     """
 
     delivery: Delivery
@@ -55,6 +55,8 @@ class Claim:
     message: OutboundMessage
     uncertain: bool
     announced: bool
+    turn_id: int | None
+    trace_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ def context_of(delivery: Delivery) -> dict[str, Any]:
     return {
         "merchant_id": delivery.merchant_id,
         "conversation_id": delivery.conversation_id,
+        "message_id": delivery.message_id,
         "delivery_id": delivery.id,
     }
 
@@ -146,10 +149,10 @@ def refused_alarm(delivery: Delivery, code: str | None, reason: str, remedy: str
     """One alert for all deliveries of an account that is refused."""
     account_id = delivery.channel_account_id
     return Alarm(
-        "channel account refused",
+        "account_refused",
         with_remedy(f"{reason}; its deliveries wait up to 24 hours", remedy),
         {"merchant_id": delivery.merchant_id, "channel_account_id": account_id},
-        f"refused:{account_id}:{code}",
+        f"{account_id}:{code}",
     )
 
 

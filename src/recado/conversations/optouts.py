@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recado.alerts.service import Alerts
+from recado.alerts.raising import Alarm, raise_within
 from recado.channels.base import InboundMessage, PreferenceChanged
 from recado.conversations import notices
 from recado.conversations.notices import Decision
@@ -63,10 +63,9 @@ def _whole(text: str) -> str:
 class OptOuts:
     """Those of one merchant's people, within one transaction that the caller commits."""
 
-    def __init__(self, session: AsyncSession, merchant_id: int, alerts: Alerts) -> None:
+    def __init__(self, session: AsyncSession, merchant_id: int) -> None:
         self._session = session
         self._merchant_id = merchant_id
-        self._alerts = alerts
 
     async def decide(self, contact: Contact, inbound: InboundMessage, at: datetime, *, late: bool) -> Decision | None:
         """Whether a message is about that, or from somebody who wants no answer. `at`: when it was written."""
@@ -115,7 +114,8 @@ class OptOuts:
         if member is not None:
             what = "wants no messages" if opt_out == ALL else "has stopped marketing messages"
             reason = f"a member of the staff {what}, so customers' questions do not reach them; {COMES_BACK[opt_out]}"
-            await self._alerts.send("staff member opted out", reason, **context, merchant_user_id=member.id)
+            alarm = Alarm("staff_opted_out", reason, {**context, "merchant_user_id": member.id})
+            raise_within(self._session, [alarm], at)
 
 
 def _is_overtaken(contact: Contact, at: datetime, late: bool) -> bool:

@@ -4,22 +4,24 @@ A delivery is claimed in its own transaction before the provider is called, so t
 been under way; it is then looked up at the provider before it is sent again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 
 import structlog
+from opentelemetry.trace import SpanKind
 
-from recado.alerts.service import Alerts
+from recado.alerts.raising import raise_within
 from recado.channels.base import Channel
 from recado.clock import Clock
 from recado.conversations import window
-from recado.conversations.alarms import Alarm, raise_all
 from recado.conversations.claiming import Claimer
-from recado.conversations.failing import Claim, Outcome, outcome_of
-from recado.conversations.limit_repository import LimitRepository
+from recado.conversations.failing import Claim, Outcome, context_of, outcome_of
 from recado.conversations.repository import ConversationRepository, ids_in_use
 from recado.db.engine import Database
 from recado.errors import Retryable, SendError
+from recado.telemetry import metrics
+from recado.telemetry.context import about
+from recado.telemetry.tracing import in_trace, span
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +34,6 @@ class Outbox:
         database: Database,
         clock: Clock,
         channels: Mapping[str, Channel],
-        alerts: Alerts,
         process_id: str,
         *,
         alone: bool,
@@ -40,7 +41,6 @@ class Outbox:
         self._database = database
         self._clock = clock
         self._channels = channels
-        self._alerts = alerts
         self._process_id = process_id
         self._alone = alone
         """No other process sends: then any other's claim is from before a crash."""
@@ -53,27 +53,19 @@ class Outbox:
         while True:
             async with self._database.transaction() as session:
                 repository = ConversationRepository(session, merchant_id)
+                now = self._clock.now()
                 if outcome is not None:
-                    await _settle(repository, outcome, self._clock.now())
-                claimer = Claimer(repository, self._clock.now(), self._process_id, alone=self._alone)
+                    await _settle(repository, outcome, now)
+                claimer = Claimer(repository, now, self._process_id, alone=self._alone)
                 claim = await claimer.next(conversation_id)
-            alarms = claimer.alarms
-            if outcome is not None and outcome.alarm is not None:
-                alarms = [outcome.alarm, *alarms]
-            await self._tell(alarms)
+                raise_within(session, claimer.alarms, now)
             if not isinstance(claim, Claim):
                 return claim
-            outcome = await self._send(claim)
-
-    async def _tell(self, alarms: Sequence[Alarm]) -> None:
-        """After the claim's transaction: nobody waits for its locks with one of these."""
-        news = [alarm for alarm in alarms if alarm.key is None]
-        if len(news) < len(alarms):
-            now = self._clock.now()
-            async with self._database.transaction() as session:
-                limits = LimitRepository(session)
-                news = [alarm for alarm in alarms if await alarm.is_news(limits, now)]
-        await raise_all(self._alerts, news)
+            ids = context_of(claim.delivery) | {"turn_id": claim.turn_id}
+            with in_trace(claim.trace_id), about(**ids):
+                outcome = await self._send(claim)
+            state, code = outcome.values["state"], outcome.values.get("provider_code") or ""
+            metrics.DELIVERIES.labels(claim.account.channel, state, code).inc()
 
     async def _send(self, claim: Claim) -> Outcome:
         delivery = claim.delivery
@@ -99,7 +91,13 @@ class Outbox:
         delivery, account, message = claim.delivery, claim.account, claim.message
         channel = self._channels[account.channel]
         if not claim.uncertain:
-            return await channel.send(account, message)
+            way, template = delivery.sent_as or "text", message.template.name if message.template else ""
+            metrics.SENDS.labels(account.channel, way, template).inc()
+            with (
+                span("send", kind=SpanKind.CLIENT, channel=account.channel, way=way),
+                metrics.SEND_SECONDS.labels(account.channel).time(),
+            ):
+                return await channel.send(account, message)
         found = await channel.find(account, message, delivery.sending_at or delivery.due_at)
         if not found:
             return None
@@ -110,6 +108,8 @@ class Outbox:
 
 async def _settle(repository: ConversationRepository, outcome: Outcome, now: datetime) -> None:
     delivery, values = outcome.delivery, outcome.values
+    if outcome.alarm is not None:
+        raise_within(repository.session, [outcome.alarm], now)
     if outcome.closed is not None:
         await repository.close_window(delivery.conversation_id, delivery.sending_at, outcome.closed.since)
     if outcome.opt_out is not None:

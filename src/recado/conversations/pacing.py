@@ -8,8 +8,8 @@ may, so that a crowd does not wake at once.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from recado.alerts.raising import Alarm
 from recado.channels.rules import RULES, ChannelRules
-from recado.conversations.alarms import Alarm
 from recado.conversations.limit_repository import LimitRepository
 from recado.merchants.account import Account
 
@@ -124,9 +124,8 @@ class Pacing:
         said = f"{min(count + 1, cap)} of {cap} new people in 24 hours were written to outside their windows"
         waiting = "; more have to wait until the oldest is 24 hours ago" if count >= cap else ""
         return Alarm(
-            f"daily limit at {share} %",
+            "daily_limit_reached" if share == 100 else "daily_limit_near",
             f"{said}{waiting}; {CAP_REMEDY}",
             {"merchant_id": account.merchant_id, "channel_account_id": account.id},
-            f"cap{share}:{account.portfolio}",
-            DAY,
+            f"{account.portfolio}",
         )

@@ -28,12 +28,14 @@ from recado.merchants.repository import to_account
 
 @dataclass(frozen=True, slots=True)
 class NextDelivery:
-    """A delivery to send, in which conversation, to whom, from which account."""
+    """A delivery to send, in which conversation, to whom, from which account; of which turn, and in which trace."""
 
     delivery: Delivery
     conversation: Conversation
     contact: Contact
     account: Account
+    turn_id: int | None
+    trace_id: str | None
 
 
 class ConversationRepository:
@@ -142,7 +144,8 @@ class ConversationRepository:
         """
         row = (
             await self.session.execute(
-                select(Delivery, Conversation, Contact, ChannelAccount)
+                select(Delivery, Conversation, Contact, ChannelAccount, Message.turn_id, Message.trace_id)
+                .join(Message, Message.id == Delivery.message_id)
                 .join(Conversation, Conversation.id == Delivery.conversation_id)
                 .join(Contact, Contact.id == Conversation.contact_id)
                 .join(ChannelAccount, ChannelAccount.id == Delivery.channel_account_id)
@@ -156,7 +159,7 @@ class ConversationRepository:
                 .with_for_update(of=Delivery)
             )
         ).one_or_none()
-        return NextDelivery(row[0], row[1], row[2], to_account(row[3])) if row else None
+        return NextDelivery(row[0], row[1], row[2], to_account(row[3]), row[4], row[5]) if row else None
 
     async def first_part(self, message_id: int) -> Delivery:
         """The first of a message's deliveries, which decides about the others."""
@@ -164,6 +167,14 @@ class ConversationRepository:
             Delivery.merchant_id == self.merchant_id, Delivery.message_id == message_id, Delivery.part == 0
         )
         return (await self.session.scalars(query)).one()
+
+    async def origin(self, message_id: int) -> tuple[int | None, str | None]:
+        """The turn and the trace in which a message was written."""
+        query = select(Message.turn_id, Message.trace_id).where(
+            Message.merchant_id == self.merchant_id, Message.id == message_id
+        )
+        row = (await self.session.execute(query)).one()
+        return row[0], row[1]
 
     async def hold(self, message_id: int) -> None:
         """Keep the texts of a message back until the person opens the window."""

@@ -17,6 +17,7 @@ from recado.db.models import Contact, Conversation, MediaFile, Message
 from recado.intents import Intent, Progress
 from recado.merchants.account import Account
 from recado.sync.entries import SyncEntries
+from recado.telemetry.tracing import current_trace_id
 from recado.text import clean_text, split_text
 
 
@@ -122,6 +123,7 @@ class ConversationService:
             attachments=[asdict(attachment) for attachment in inbound.attachments],
             other_data=_other_data(inbound),
             sent_at=inbound.sent_at,
+            trace_id=current_trace_id(),
             created_at=received_at,
         )
         self._session.add(message)
@@ -247,6 +249,7 @@ class ConversationService:
             "other_data": other_data,
             "prompt": None,
             "turn_id": None,
+            "trace_id": current_trace_id(),
             "created_at": self._clock.now(),
         }
 

@@ -9,11 +9,10 @@ the person has the message after all is taken from the send that failed.
 from collections.abc import Mapping
 from datetime import datetime
 
-from recado.alerts.service import Alerts
+from recado.alerts.raising import Alarm, raise_within
 from recado.channels.base import StatusUpdate
 from recado.channels.rules import RULES
 from recado.conversations import window
-from recado.conversations.alarms import Alarm, raise_all
 from recado.conversations.failing import (
     MAX_ATTEMPTS,
     backoff,
@@ -25,11 +24,11 @@ from recado.conversations.failing import (
     template_reason,
     with_remedy,
 )
-from recado.conversations.limit_repository import LimitRepository
 from recado.conversations.repository import ConversationRepository
 from recado.db.models import Delivery
 from recado.errors import AccountRefused, OptedOut, Retryable, SendError, TemplateRefused, WindowClosed
 from recado.merchants.repository import MerchantRepository
+from recado.telemetry.context import about
 
 RANK: Mapping[str, int] = {
     "pending": 0,
@@ -50,26 +49,26 @@ def announces(first_part: Delivery) -> bool:
     return bool(first_part.template and first_part.template.get("announces"))
 
 
-async def apply_status(repository: ConversationRepository, alerts: Alerts, update: StatusUpdate, now: datetime) -> bool:
-    """Move a delivery to where the provider says that it is. Whether there was such a delivery to move."""
+async def apply_status(repository: ConversationRepository, update: StatusUpdate, now: datetime) -> Delivery | None:
+    """Move a delivery to where the provider says that it is. None: there is no such delivery."""
     delivery = await repository.find_delivery(update.provider_message_id, update.delivery_id)
     if delivery is None:
-        return False
+        return None
     if update.state == "failed" and _is(update, OptedOut):
         # Whatever became of the delivery: it is a word about the person. One of theirs that came later is stronger.
         wish = opted_out_of(update.failure or OptedOut)
         await repository.opt_out(delivery.conversation_id, wish, delivery.sending_at, now)
     if RANK.get(update.state, 0) <= RANK[delivery.state]:
-        return True
+        return delivery
     if update.state in ARRIVED:
         _arrived(delivery, update, now)
     elif not _is_of_earlier_send(delivery, update):
         delivery.provider_message_id = update.provider_message_id
         if update.state == "failed":
-            await _failed(repository, alerts, delivery, update, now)
+            await _failed(repository, delivery, update, now)
         elif update.state == "sent":
             delivery.state, delivery.sent_at = update.state, delivery.sent_at or now
-    return True
+    return delivery
 
 
 def _arrived(delivery: Delivery, update: StatusUpdate, now: datetime) -> None:
@@ -80,9 +79,7 @@ def _arrived(delivery: Delivery, update: StatusUpdate, now: datetime) -> None:
     delivery.provider_code = delivery.error = None
 
 
-async def _failed(
-    repository: ConversationRepository, alerts: Alerts, delivery: Delivery, update: StatusUpdate, now: datetime
-) -> None:
+async def _failed(repository: ConversationRepository, delivery: Delivery, update: StatusUpdate, now: datetime) -> None:
     error = update.error or NO_REASON
     delivery.provider_code, delivery.error = update.code, error
     alarm: Alarm | None = None
@@ -99,8 +96,11 @@ async def _failed(
     else:
         delivery.state = "failed"
         alarm = await _given_up(repository, delivery, update, now)
-    if alarm is not None and await alarm.is_news(LimitRepository(repository.session), now):
-        await raise_all(alerts, [alarm])
+    if alarm is not None:
+        turn_id, trace_id = await repository.origin(delivery.message_id)
+        # The alarm was made when that was not known.
+        with about(turn_id=turn_id, trace_id=trace_id):
+            raise_within(repository.session, [alarm], now)
 
 
 def _again(delivery: Delivery, update: StatusUpdate, now: datetime) -> Alarm | None:
@@ -138,7 +138,7 @@ async def _given_up(
 
 
 def _alarm(delivery: Delivery, reason: str) -> Alarm:
-    return Alarm("delivery failed at the provider", reason, context_of(delivery))
+    return Alarm("delivery_failed", reason, context_of(delivery))
 
 
 def _is(update: StatusUpdate, kind: type[SendError]) -> bool:

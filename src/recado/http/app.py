@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 
-from recado.http import api, errors, health, openapi, simulator
+from recado.http import api, errors, health, metrics, openapi, simulator
 from recado.http.auth import Authentication
 from recado.http.limits import BodyLimit
 from recado.http.services import HttpServices
@@ -24,7 +24,7 @@ def create_app(services: HttpServices, lifespan: Lifespan | None = None) -> Fast
         lifespan=lifespan,
         openapi_tags=openapi.TAGS,
     )
-    errors.install(app)
+    errors.install(app, services.alerts)
     openapi.install(app)
     app.add_middleware(Authentication, services=services)
     app.add_middleware(BodyLimit)
@@ -32,6 +32,7 @@ def create_app(services: HttpServices, lifespan: Lifespan | None = None) -> Fast
     app.include_router(meta.router(services))
     app.include_router(api.router(services))
     app.include_router(health.router(services))
+    app.include_router(metrics.router(services))
     app.include_router(simulator.router(services))
     app.add_api_route("/", lambda: RedirectResponse("/simulator"), include_in_schema=False)
     return app

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from recado.alerts.raising import Alarm
 from recado.db.engine import Database
 from recado.db.models import Merchant
 from recado.errors import InvalidInput, MerchantNotFound, Unauthenticated, WrongPerson
@@ -49,6 +50,7 @@ class Authentication:
     def __init__(self, app: ASGIApp, services: HttpServices) -> None:
         self._app = app
         self._database = services.database
+        self._alerts = services.alerts
         self._platform_key = services.settings.api_key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,6 +59,7 @@ class Authentication:
             caller = await self._caller(presented_key(Headers(scope=scope)))
             if caller is None:
                 log.warning("refused an API request without a known key", method=scope["method"])
+                self._alerts.soon(Alarm("security_unknown_key", "`recado key list` has the known; the log has when"))
                 error = Unauthenticated("give a key that is known, as `Authorization: Bearer KEY` or `X-API-Key: KEY`")
                 await of_error(error)(scope, receive, send)
                 return

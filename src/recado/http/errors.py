@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import IntegrityError
 from starlette.exceptions import HTTPException
 
+from recado.alerts.raising import Alarm, Alerts
 from recado.errors import (
     AlreadyAnswered,
     AlreadyThere,
@@ -22,6 +23,7 @@ from recado.errors import (
     Unauthenticated,
     WrongPerson,
 )
+from recado.telemetry.context import IDS, ids_of
 
 log = structlog.get_logger(__name__)
 
@@ -95,12 +97,15 @@ def of_error(error: RecadoError) -> JSONResponse:
     return problem(*OUR_FAULT)
 
 
-def install(app: FastAPI) -> None:
-    """Have the app answer every error as problem details."""
+def install(app: FastAPI, alerts: Alerts) -> None:
+    """Have the app answer every error as problem details, and the team hear of those that are our fault."""
 
     @app.exception_handler(RecadoError)
-    async def recado_error(_request: Request, error: RecadoError) -> JSONResponse:
-        return of_error(error)
+    async def recado_error(request: Request, error: RecadoError) -> JSONResponse:
+        response = of_error(error)
+        if response.status_code >= OUR_FAULT[0]:
+            alerts.soon(_alarm(request, error))
+        return response
 
     @app.exception_handler(HTTPException)
     async def http_error(_request: Request, error: HTTPException) -> JSONResponse:
@@ -116,8 +121,17 @@ def install(app: FastAPI) -> None:
         return problem(409, "Already there", "another request did the same at this moment; read, then try again")
 
     @app.exception_handler(Exception)
-    async def our_fault(_request: Request, _error: Exception) -> JSONResponse:
+    async def our_fault(request: Request, error: Exception) -> JSONResponse:
+        alerts.soon(_alarm(request, error))
         return problem(*OUR_FAULT)  # the server logs the traceback
+
+
+def _alarm(request: Request, error: Exception) -> Alarm:
+    # The route, not the path: that may hold anything. What the error says may be anything as well.
+    route = getattr(request.scope.get("route"), "path", "an unknown route")
+    given = {"merchant_id": getattr(request.state, "merchant_id", None), **request.path_params}
+    ids = {name: int(given[name]) for name in IDS if str(given.get(name, "")).isdecimal()}
+    return Alarm("request_failed", f"{request.method} {route}: {type(error).__name__}", {**ids_of(error), **ids})
 
 
 def _described(found: dict[str, Any]) -> FieldProblem:

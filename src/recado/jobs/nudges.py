@@ -27,6 +27,7 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
     "embed": {"timeout": 600, "retries": 8, "retry_delay": 5.0, "retry_backoff": 300.0},
     "catch_up": {"timeout": 600},
     "approvals": {"timeout": 600},
+    "alerts": {"timeout": 120},
     "sweep": {"timeout": 60},
 }
 """How long each job may take, in seconds, and how often it is tried."""
@@ -131,6 +132,10 @@ class Nudges:
     async def embed(self) -> None:
         """Documents wait for their vectors."""
         await self.nudge("embed", "embed")
+
+    async def alerts(self) -> None:
+        """The team has something to be told."""
+        await self.nudge("alerts", "alerts")
 
     async def approvals(self) -> None:
         """It is time to ask for the approvals that somebody waits for."""

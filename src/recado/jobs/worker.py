@@ -1,19 +1,25 @@
 """The SAQ worker and its queue, the same on every `QUEUE_URL`."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from saq import Worker
-from saq.job import CronJob, Job
+from saq.job import CronJob, Job, Status
 from saq.queue import Queue
 
 from recado.errors import ConfigurationError
 from recado.jobs.memory import MemoryQueue
-from recado.jobs.nudges import HEARTBEAT_SECONDS, OPTIONS, Nudges
+from recado.jobs.nudges import HEARTBEAT_SECONDS, OPTIONS, TERMINAL, Nudges
+from recado.telemetry import metrics
+from recado.telemetry.context import ids_of
 
 Handler = Callable[..., Awaitable[None]]
+OnFailed = Callable[[str, str, Mapping[str, Any]], Awaitable[None]]
+"""Hears of a job that failed: its name, its error in one line, its arguments."""
+_EXCEPTION = re.compile(r"(?:[a-zA-Z_]\w*\.)*[A-Z]\w*(?::|$)")
 SWEEP_EVERY_THREE_SECONDS = "* * * * * */3"
 QUEUE_NAME = "recado"
 POSTGRES_POLL_SECONDS = 0.05
@@ -32,17 +38,25 @@ def make_queue(url: str) -> Queue:
     raise ConfigurationError(f"QUEUE_URL must be memory://, postgresql://… or redis://…, not {url.split('://')[0]}://…")
 
 
-def make_worker(nudges: Nudges, handlers: Mapping[str, Handler], concurrency: int) -> Worker[Any]:
+def make_worker(nudges: Nudges, handlers: Mapping[str, Handler], concurrency: int, on_failed: OnFailed) -> Worker[Any]:
     """A worker for these handlers, by name; each takes its job's arguments.
 
-    `sweep` runs as the worker starts, with `at_start`, and every three seconds.
+    `sweep` runs as the worker starts, with `at_start`, and every three seconds. `on_failed` hears of jobs that will not
+    be tried again by the queue.
     """
+
+    failed: dict[str, Mapping[str, Any]] = {}
+    """What the last run of a job was about that raised, by the job's key."""
 
     def function(handler: Handler) -> Callable[..., Awaitable[None]]:
         async def run(context: Mapping[str, Any], **kwargs: Any) -> None:
             beating = asyncio.create_task(_beat(context["job"]))
             try:
-                await handler(**kwargs)
+                with metrics.JOB_SECONDS.labels(context["job"].function).time():
+                    await handler(**kwargs)
+            except Exception as error:
+                failed[context["job"].key] = ids_of(error)
+                raise
             finally:
                 beating.cancel()
 
@@ -54,17 +68,32 @@ def make_worker(nudges: Nudges, handlers: Mapping[str, Handler], concurrency: in
     async def start(_context: Mapping[str, Any]) -> None:
         await nudges.nudge("sweep", "sweep", at_start=True)
 
+    async def ended(context: Mapping[str, Any]) -> None:
+        job: Job | None = context.get("job")
+        if job is not None and job.status in TERMINAL:
+            metrics.JOBS.labels(job.function, job.status.value).inc()
+        ids = failed.pop(job.key, {}) if job is not None else {}
+        if job is not None and job.status is Status.FAILED:
+            await on_failed(job.function, _last_error(job.error or ""), {**(job.kwargs or {}), **ids})
+        await nudges.after_process(context)
+
     worker: Worker[Any] = Worker(
         nudges.queue,
         functions=[(name, function(handler)) for name, handler in handlers.items()],
         cron_jobs=[CronJob(sweep, cron=SWEEP_EVERY_THREE_SECONDS, timeout=OPTIONS["sweep"]["timeout"], ttl=-1)],
         concurrency=concurrency,
         startup=start,
-        after_process=nudges.after_process,
+        after_process=ended,
         poll_interval=POSTGRES_POLL_SECONDS,
     )
     worker.timers["sweep"] = HEARTBEAT_SECONDS // 2
     return worker
+
+
+def _last_error(traceback: str) -> str:
+    """The line of a traceback that names the exception. Behind it there may be notes, or the statement of SQL."""
+    named = [line for line in traceback.splitlines() if _EXCEPTION.match(line)]
+    return named[-1] if named else "it did not say why"
 
 
 async def _beat(job: Job) -> None:

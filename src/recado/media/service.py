@@ -10,7 +10,7 @@ import stamina
 import structlog
 
 from recado.agent.transcription import Transcriber
-from recado.alerts.service import Alerts
+from recado.alerts.raising import Alarm, Alerts
 from recado.channels.base import Channel
 from recado.clock import Clock
 from recado.db.engine import Database
@@ -27,7 +27,6 @@ TOTAL_SECONDS = 20.0
 """How long a turn waits for all its files; whoever wrote waits as long."""
 TRIES = 3
 AT_ONCE = 4
-FOREIGN = "security: media on a foreign host"
 
 
 class MediaService:
@@ -103,11 +102,11 @@ class MediaService:
         except MediaRefused as error:
             await self._change(file, PENDING, state=REFUSED, path=None, error=str(error))
             if error.foreign:
-                await self._alert(file, FOREIGN, str(error))
+                await self._alert(file, "security_foreign_file", str(error))
         except (SendError, OSError) as error:
             await self._change(file, PENDING, state=FAILED, path=None, error=str(error)[:2_000])
             if isinstance(error, AccountRefused):
-                await self._alert(file, "media: the account was refused", f"{error}: {error.remedy}")
+                await self._alert(file, "file_not_kept", f"the account was refused: {error}: {error.remedy}")
         return False
 
     async def _fetch_once(self, file: Wanted, path: str) -> bool:
@@ -159,9 +158,9 @@ class MediaService:
         async with self._database.transaction() as session:
             return await MediaRepository(session, file.media.merchant_id).change(file.media.id, when, **values)
 
-    async def _alert(self, file: Wanted, title: str, why: str) -> None:
+    async def _alert(self, file: Wanted, condition: str, why: str) -> None:
         ids = {"merchant_id": file.media.merchant_id, "message_id": file.media.message_id, "media_id": file.media.id}
-        await self._alerts.send(title, why, channel=file.account.channel, **ids)
+        await self._alerts.send(Alarm(condition, why, {"channel": file.account.channel, **ids}))
 
 
 def _may_pass(error: Exception) -> bool:

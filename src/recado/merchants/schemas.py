@@ -1,6 +1,7 @@
 """The format of `recado apply`: merchants as code."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, Self, cast
 from zoneinfo import available_timezones
 
@@ -27,8 +28,13 @@ def e164(phone: str) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
+@cache
+def _timezones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
 def _known_timezone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in _timezones():
         raise ValueError(f"{name!r} is no time zone, such as America/Lima")
     return name
 

@@ -7,6 +7,7 @@ import structlog
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
+from recado.agent.protocol import turn_of
 from recado.campaigns import templates
 from recado.campaigns.service import Send
 from recado.channels.base import template_id
@@ -22,7 +23,7 @@ from recado.errors import (
     NotificationNotFound,
 )
 from recado.notifications.asking import storable
-from recado.notifications.base import RECIPIENTS
+from recado.notifications.base import RECIPIENTS, ToDo
 from recado.notifications.joining import Joining
 from recado.notifications.repository import ANSWERED, REQUESTED, merchant_of
 from recado.notifications.schemas import AnswerContext
@@ -35,6 +36,8 @@ from recado.notifications.types import (
     config_of,
     other_data_of,
 )
+from recado.telemetry import metrics
+from recado.telemetry.tracing import current_trace_id
 from recado.text import shorten
 
 log = structlog.get_logger(__name__)
@@ -55,23 +58,26 @@ class Answering(Joining):
 
         Returns the notification that the staff was shown, then those that had joined it: the caller nudges the answer
         job of each once this is committed. An answer to a joined one is an answer to that.
-        Raises NotificationNotFound (ForeignNotification for another merchant's), MissingField, InvalidAnswer or
-        AlreadyAnswered.
+        Raises NotificationNotFound (ForeignNotification: another's), MissingField, InvalidAnswer or AlreadyAnswered.
         """
         root = await self._root(notification_id, answered_by)
         if root.answer_key == answer_key:
             return [root, *await self._notifications.joined(root.id)]
         if root.status == ANSWERED and not root.allow_multiple_answers:
-            raise AlreadyAnswered(f"{add_prefix(notification_id)} has been answered already")
+            raise _too_late(root, notification_id)
         accepted = await self._notifications.close(
             root,
             answer_key,
             context=root.context | _checked(root, answer),
             answered_by=answered_by,
+            answer_trace_id=current_trace_id(),
             updated_at=self._clock.now(),
         )
         if not accepted:
-            raise AlreadyAnswered(f"{add_prefix(notification_id)} has been answered already")
+            raise _too_late(root, notification_id)
+        metrics.ANSWERS.labels(root.merchant_id, "accepted").inc()
+        waited = (self._clock.now() - root.created_at).total_seconds()
+        metrics.ANSWER_SECONDS.labels(root.notification_type).observe(waited)
         return [root, *await self.close_joined(root)]
 
     async def load_answer(self, notification_id: int) -> AnswerContext:
@@ -81,12 +87,15 @@ class Answering(Joining):
         """
         return _context(*await self._notifications.load(notification_id))
 
-    async def answer_to_do(self, notification_id: int) -> AnswerContext | None:
-        """The same; None while there is no answer, and once it is on its way to the customer."""
+    async def answer_to_do(self, notification_id: int) -> ToDo | None:
+        """The same, for the answer job; None while there is no answer, and once it is on its way to the customer."""
         loaded = await self._notifications.load(notification_id)
-        if loaded[0].status == REQUESTED or loaded[0].returned_at is not None:
+        notification = loaded[0]
+        if notification.status == REQUESTED or notification.returned_at is not None:
             return None
-        return _context(*loaded)
+        origin = turn_of(notification.answer_key or ""), notification.answer_trace_id
+        given = {"context": _context(*loaded)}
+        return ToDo(given, notification.conversation_id, *origin)
 
     async def history(self, context: AnswerContext, limit: int) -> list[dict[str, str]]:
         """What was said in the customer's conversation and is not in its summary, as chat messages."""
@@ -228,6 +237,11 @@ def check_answer(schema: dict[str, Any], answer: dict[str, Any]) -> None:
     ]
     if problems:
         raise InvalidAnswer("the answer does not match the JSON schema: " + "; ".join(problems)[:500])
+
+
+def _too_late(root: Notification, notification_id: int) -> AlreadyAnswered:
+    metrics.ANSWERS.labels(root.merchant_id, "too_late").inc()
+    return AlreadyAnswered(f"{add_prefix(notification_id)} has been answered already")
 
 
 def _checked(notification: Notification, answer: dict[str, Any]) -> dict[str, Any]:

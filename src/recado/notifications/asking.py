@@ -17,6 +17,9 @@ from recado.notifications.joining import Joining
 from recado.notifications.repository import REQUESTED
 from recado.notifications.schemas import Classification, Request
 from recado.notifications.types import NotificationType, add_prefix, asked_of, check_fields, config_of, other_data_of
+from recado.telemetry import metrics
+from recado.telemetry.steps import so_far
+from recado.telemetry.tracing import current_trace_id
 from recado.text import clean_text, shorten
 
 log = structlog.get_logger(__name__)
@@ -63,6 +66,7 @@ class Asking(Classifying, Joining):
         check_fields(config.requested_fields, context)
         await self._conversations.repository.get(conversation_id)
         now = self._clock.now()
+        metrics.NOTIFICATIONS.labels(self._merchant_id, str(notification_type)).inc()
         return await self._requests.add(
             conversation_id=conversation_id,
             notification_type=str(notification_type),
@@ -71,6 +75,7 @@ class Asking(Classifying, Joining):
             answer_model_json_schema=config.answer_schema.model_json_schema(),
             allow_multiple_answers=config.allow_multiple_answers,
             request_key=request_key,
+            trace_id=current_trace_id(),
             created_at=now,
             updated_at=now,
         )
@@ -128,9 +133,9 @@ class Asking(Classifying, Joining):
         request = request or await self.load_request(notification_id)
         now = self._clock.now()
         added = {RECIPIENTS: contact_ids}
-        await self._requests.add_to_context(
-            notification_id, added, request["context"], announced_at=now, updated_at=now
-        )
+        # The last step, so that the steps need no statement of their own.
+        done = {"announced_at": now, "updated_at": now, "request_steps": so_far()}
+        await self._requests.add_to_context(notification_id, added, request["context"], **done)
 
     async def tell_nobody_was_asked(self, notification_id: int, conversation_id: int) -> int:
         """Tell the customer honestly that nobody of the team can be asked now. Returns the conversation to nudge."""

@@ -1,9 +1,12 @@
 """What asking and answering share."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from recado.agent.protocol import turn_of
 from recado.campaigns.service import CampaignService
 from recado.clock import Clock
 from recado.conversations.service import ConversationService
@@ -19,6 +22,16 @@ from recado.notifications.types import other_data_of
 
 RECIPIENTS = "merchant_user_conversation_user_ids"
 """Where a notification's context keeps the contacts of the staff that was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToDo:
+    """What a job has to do: what its graph is given, and what it came of."""
+
+    given: Mapping[str, Any]
+    conversation_id: int
+    turn_id: int | None
+    trace_id: str | None
 
 
 class NotificationBase:
@@ -44,10 +57,13 @@ class NotificationBase:
         notification, _, contact, _ = await self._notifications.load(notification_id)
         return _request(notification, contact)
 
-    async def request_to_do(self, notification_id: int) -> Request | None:
-        """The same; None once the staff has been asked."""
+    async def request_to_do(self, notification_id: int) -> ToDo | None:
+        """The same, for the request job; None once the staff has been asked."""
         notification, _, contact, _ = await self._notifications.load(notification_id)
-        return _request(notification, contact) if notification.announced_at is None else None
+        if notification.announced_at is not None:
+            return None
+        origin = turn_of(notification.request_key), notification.trace_id
+        return ToDo(_request(notification, contact), notification.conversation_id, *origin)
 
     def _change(self, notification: Notification, **values: Any) -> None:
         for name, value in values.items():

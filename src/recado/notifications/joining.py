@@ -7,6 +7,7 @@ from recado.notifications.base import NotificationBase
 from recado.notifications.repository import ANSWERED, REQUESTED
 from recado.notifications.schemas import OpenQuestion, Request, SameQuestionOutput
 from recado.notifications.types import add_prefix, asked_of, config_of, read_prefixed
+from recado.telemetry.steps import so_far
 from recado.text import comparable, shorten
 
 TASK = "same_question"
@@ -61,7 +62,7 @@ class Joining(NotificationBase):
             return Joined(None, [])
         now = self._clock.now()
         lead = {"lead_phone": request["lead_phone"], "lead_name": request["lead_name"]}
-        values = {"joined_to_id": root.id, "announced_at": now, "updated_at": now}
+        values = {"joined_to_id": root.id, "announced_at": now, "updated_at": now, "request_steps": so_far()}
         values["context"] = {**request["context"], **lead}
         if not await self._requests.change_waiting(notification_id, **values):
             return Joined(None, [])
@@ -82,6 +83,7 @@ class Joining(NotificationBase):
         for row in waiting:
             row.context, row.status, row.updated_at = row.context | answer, ANSWERED, now
             row.answer_key, row.answered_by = root.answer_key, root.answered_by
+            row.answer_trace_id = root.answer_trace_id
             row.returned_at = now if row.conversation_id in told else None
             told.add(row.conversation_id)
         await self._session.flush()

@@ -7,6 +7,7 @@ import structlog
 from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from recado.alerts.raising import Alarm, raise_within
 from recado.campaigns import templates
 from recado.conversations import window
 from recado.conversations.service import Reply
@@ -55,6 +56,7 @@ class Patience(Asking):
             conversations += await self._ask_admins(notification)
             conversations += await self._tell_customers(notification)
             self._change(notification, escalated_at=now)
+            raise_within(self._session, [_breach(notification, merchant.escalation_minutes)], now)
         return conversations
 
     async def _remind(self, notification: Notification) -> list[int]:
@@ -117,6 +119,13 @@ class Patience(Asking):
             said.append((conversation, contact, reply))
         await self._conversations.say_all(said)
         return [conversation.id for conversation, _, _ in said]
+
+
+def _breach(notification: Notification, minutes: int) -> Alarm:
+    reason = f"{add_prefix(notification.id)} has waited {minutes} minutes for the staff; all admins are asked now"
+    context = {"merchant_id": notification.merchant_id, "conversation_id": notification.conversation_id}
+    ids = {"notification_id": notification.id, "trace_id": notification.trace_id}
+    return Alarm("sla_breached", reason, {**context, **ids})
 
 
 async def notifications_to_follow_up(session: AsyncSession, now: datetime, limit: int) -> list[tuple[int, int]]:

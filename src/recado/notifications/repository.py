@@ -11,6 +11,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from recado.db.models import UNFINISHED_NOTIFICATION, Campaign, Contact, Conversation, Merchant, Notification
 from recado.db.paging import page_of
 from recado.errors import ConversationNotFound, NotificationNotFound
+from recado.telemetry.steps import so_far
 
 REQUESTED, ANSWERED = "requested", "answered"
 LARGEST_ID = 2**31 - 1
@@ -197,7 +198,7 @@ class NotificationRepository:
                 Notification.id == notification_id,
                 Notification.answer_key == answer_key,
             )
-            .values(returned_at=now, updated_at=now)
+            .values(returned_at=now, updated_at=now, answer_steps=so_far())
         )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from recado.agent.models import INVALID_ARGUMENTS, ToolCall
-from recado.alerts.service import Alerts
+from recado.alerts.raising import Alarm, Alerts
 from recado.clock import Clock
 from recado.db.engine import Database
 from recado.errors import AlreadyAnswered, ForeignNotification, InvalidInput, NotFound, RecadoError, WrongPerson
@@ -16,6 +16,7 @@ from recado.intents import Progress
 from recado.jobs.nudges import Nudges
 from recado.notifications.service import NotificationService
 from recado.notifications.types import NotificationType, add_prefix, other_data_of, read_prefixed, waiting
+from recado.telemetry import steps
 from recado.text import clean_text
 
 
@@ -76,6 +77,9 @@ class ListNotifications(BaseModel):
 
 CUSTOMER_TOOLS: tuple[type[BaseModel], ...] = (RequestNotification, RequestSupport)
 STAFF_TOOLS: tuple[type[BaseModel], ...] = (AnswerNotification, ListNotifications)
+TOOL_NAMES = frozenset(tool.model_config.get("title") for tool in (*CUSTOMER_TOOLS, *STAFF_TOOLS))
+NO_TOOL = "no such tool"
+"""How a call is recorded that names none: the name is the model's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,12 @@ class Tools:
 
     async def run(self, call: ToolCall, context: ToolContext) -> ToolResult:
         """Carry out one call. What is wrong with it is said in the result, for the model to mend."""
+        with steps.step("tool", call["name"] if call["name"] in TOOL_NAMES else NO_TOOL) as step:
+            result = await self._run(call, context)
+            step.failed = result.failed
+        return result
+
+    async def _run(self, call: ToolCall, context: ToolContext) -> ToolResult:
         try:
             if INVALID_ARGUMENTS in call["args"]:
                 raise InvalidInput("the arguments are no JSON object")
@@ -131,13 +141,10 @@ class Tools:
             return ToolResult(f"{error}. Tell the person that it is closed.", acted=True)
         except RecadoError as error:
             if isinstance(error, ForeignNotification):
-                await self._alerts.send(
-                    "security: answer for another merchant's notification",
-                    "it was refused; whoever sent it may be guessing numbers",
-                    merchant_id=context.merchant_id,
-                    conversation_id=context.conversation_id,
-                    merchant_user_id=context.merchant_user_id,
-                )
+                reason = "it was refused; whoever sent it may be guessing numbers"
+                who = {"conversation_id": context.conversation_id, "merchant_user_id": context.merchant_user_id}
+                alarm = Alarm("security_foreign_notification", reason, {"merchant_id": context.merchant_id, **who})
+                await self._alerts.send(alarm)
             return ToolResult(f"Not done: {error}", failed=True)
 
     async def _customer(self, call: ToolCall, context: ToolContext) -> ToolResult:

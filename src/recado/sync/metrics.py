@@ -10,5 +10,3 @@ FAILURES = Counter(
 )
 SECONDS = Histogram("recado_sync_seconds", "How long the conversation API took to answer.", ["operation"])
 CIRCUIT_OPEN = Gauge("recado_sync_circuit_open", "1 while the conversation API is left alone because it failed.")
-BACKLOG = Gauge("recado_sync_backlog", "Entries that the conversation API has not been told yet.")
-BACKLOG_AGE = Gauge("recado_sync_backlog_age_seconds", "Age of the oldest of them.")

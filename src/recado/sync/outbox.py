@@ -49,9 +49,9 @@ RESTORED = 10_000
 
 
 class Report(Protocol):
-    """How the team hears of what needs a person: a title, why, and what it is about."""
+    """How the team hears of what needs a person: a condition of the alerts, why, and what it is about."""
 
-    async def __call__(self, title: str, description: str, **context: Any) -> None: ...
+    async def __call__(self, condition: str, description: str, **context: Any) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class SyncOutbox:
         was_open, self._is_open = self._is_open, self._circuit.state != "closed"
         if self._is_open and not was_open:
             reason = "the conversation API does not answer; messages and states wait, `recado doctor` tells why"
-            await self._report("conversation sync circuit open", reason)
+            await self._report("sync_circuit_open", reason)
 
     async def open_missing(self) -> None:
         """Take on the conversations that are older than the syncing."""
@@ -191,7 +191,7 @@ class SyncOutbox:
         for entry_id, why in told.refused:
             context: dict[str, Any] = {"conversation_id": claim.conversation.id, "sync_entry_id": entry_id}
             merchant_id = claim.session.merchant_id
-            await self._report("conversation sync refused", why, merchant_id=merchant_id, **context)
+            await self._report("sync_refused", why, merchant_id=merchant_id, **context)
         return told
 
     def _later(self, told: Told, error: Exception) -> None:

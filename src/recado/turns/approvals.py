@@ -1,13 +1,14 @@
 """What a provider decides about templates, as it tells of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recado.alerts.service import Alerts
+from recado.alerts.raising import Alarm, raise_within
 from recado.campaigns.templates import TEXTS
 from recado.channels.base import TemplateChanged
+from recado.clock import Clock
 from recado.db.models import ChannelAccount
 from recado.merchants.account import Account
 
@@ -28,7 +29,7 @@ RECATEGORISED = (
 
 
 async def template_changed(
-    session: AsyncSession, alerts: Alerts, accounts: Sequence[Account], news: TemplateChanged
+    session: AsyncSession, clock: Clock, accounts: Sequence[Account], news: TemplateChanged
 ) -> None:
     """Keep it with these accounts, and tell of what takes a template away that is in use."""
     for account in accounts:
@@ -52,17 +53,17 @@ async def template_changed(
         row.approvals = {**approvals, news.name: {**approvals.get(news.name, {}), news.language: now}}
         await session.flush()
         if news.name in TEXTS or news.name in row.templates:
-            await _tell(alerts, row, news, before)
+            raise_within(session, _alarms(row, news, before), clock.now())
 
 
-async def _tell(alerts: Alerts, row: ChannelAccount, news: TemplateChanged, before: Mapping[str, str | None]) -> None:
+def _alarms(row: ChannelAccount, news: TemplateChanged, before: Mapping[str, str | None]) -> Iterator[Alarm]:
     context = {"merchant_id": row.merchant_id, "channel_account_id": row.id}
     which = f"template {news.name} ({news.language})"
     if news.status in WITHDRAWN and news.status != before.get("status"):
         why = f": {news.reason}" if news.reason else ""
-        await alerts.send(
-            f"template {news.status}", f"{which} is {news.status}{why}; {WITHDRAWN[news.status]}", **context
-        )
+        said = f"{which} is {news.status}{why}; {WITHDRAWN[news.status]}"
+        yield Alarm("template_withdrawn", said, context, f"{row.id}:{news.name}:{news.language}:{news.status}")
     is_marketing = (news.category or "").upper() == MARKETING
     if is_marketing and (before.get("category") or "").upper() != MARKETING:
-        await alerts.send("template recategorised", f"{which} is {MARKETING} now: {RECATEGORISED}", **context)
+        said = f"{which} is {MARKETING} now: {RECATEGORISED}"
+        yield Alarm("template_recategorised", said, context, f"{row.id}:{news.name}:{news.language}")

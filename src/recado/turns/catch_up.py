@@ -12,11 +12,9 @@ from typing import Protocol, runtime_checkable
 import structlog
 from sqlalchemy import select, update
 
-from recado.alerts.service import Alerts
+from recado.alerts.raising import Alarm, Alerts
 from recado.channels.base import Channel, RawEvent
 from recado.clock import Clock
-from recado.conversations.alarms import Alarm, raise_all
-from recado.conversations.limit_repository import LimitRepository
 from recado.db.engine import Database
 from recado.db.models import ChannelAccount, InboxEvent
 from recado.errors import SendError
@@ -160,13 +158,9 @@ class CatchUp:
         remedy = error.remedy if isinstance(error, SendError) else ""
         reason = str(error) if isinstance(error, SendError) else type(error).__name__
         alarm = Alarm(
-            "cannot look for missed messages",
+            "catch_up_failed",
             f"{reason}; {remedy}" if remedy else reason,
-            {"channel": place.channel, "account_id": account.id, "merchant_id": account.merchant_id},
-            key=f"catch_up:{account.id}",
+            {"channel": place.channel, "channel_account_id": account.id, "merchant_id": account.merchant_id},
+            key=f"{account.id}",
         )
-        now = self._clock.now()
-        async with self._database.transaction() as session:
-            is_news = await alarm.is_news(LimitRepository(session), now)
-        if is_news:
-            await raise_all(self._alerts, [alarm])
+        await self._alerts.send(alarm)

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recado.alerts.service import Alerts
+from recado.alerts.raising import Alarm, raise_within
 from recado.channels.base import (
     Channel,
     IdentityChanged,
@@ -28,6 +27,8 @@ from recado.errors import ConfigurationError, RecadoError
 from recado.jobs.nudges import Nudges
 from recado.merchants.account import WABA, Account
 from recado.merchants.repository import accounts_at, accounts_of_waba
+from recado.telemetry import metrics
+from recado.telemetry.tracing import began, in_trace, is_on, trace_id_of
 from recado.turns.approvals import template_changed
 from recado.turns.news import identity_changed, preference_changed
 from recado.turns.reception import Reception
@@ -46,17 +47,6 @@ NOBODYS = "it names no address of ours, so that nobody can tell whose it is"
 Accounts = dict[tuple[str, str], list[Account]]
 
 
-class Later(Alerts):
-    """Keeps alerts until what they tell of is committed: a batch may be undone, and its events taken singly."""
-
-    def __init__(self) -> None:
-        self.kept: list[tuple[str, str, dict[str, Any]]] = []
-
-    async def send(self, title: str, description: str, **context: Any) -> None:
-        """Keep it."""
-        self.kept.append((title, description, context))
-
-
 @dataclass(frozen=True, slots=True)
 class Touched:
     """The conversations of a batch, with their merchants: in which people wrote, and in which deliveries may go now.
@@ -67,7 +57,6 @@ class Touched:
     written: dict[int, int] = field(default_factory=dict)
     delivering: dict[int, int] = field(default_factory=dict)
     routing: dict[Sender, int] = field(default_factory=dict)
-    alerts: Later = field(default_factory=Later)
 
 
 class Ingest:
@@ -78,14 +67,12 @@ class Ingest:
         database: Database,
         clock: Clock,
         channels: Mapping[str, Channel],
-        alerts: Alerts,
         nudges: Nudges,
         late_after: timedelta = LATE_AFTER,
     ) -> None:
         self._database = database
         self._clock = clock
         self._channels = channels
-        self._alerts = alerts
         self._nudges = nudges
         self._late_after = late_after
 
@@ -112,7 +99,8 @@ class Ingest:
             accounts: Accounts = {}
             for event in events:
                 await self._take(session, event, accounts, touched)
-        await self._raise(touched.alerts)
+        for event in events:
+            self._observe(event)
         for conversation_id, merchant_id in touched.delivering.items():
             await self._nudges.deliver(conversation_id, merchant_id)
         for conversation_id, merchant_id in touched.written.items():
@@ -121,22 +109,24 @@ class Ingest:
             await self._nudges.route(event_id, sender.key)
         return len(events)
 
+    def _observe(self, event: InboxEvent) -> None:
+        metrics.EVENTS_TAKEN.labels(event.channel, event.state).inc()
+        if event.message_id is not None and is_on():
+            # Here, where each event comes once: webhooks are posted again. Spans tell real time.
+            received_at = (event.received_at - self._clock.offset).timestamp()
+            facts = {"channel": event.channel, "event_id": event.id, "message_id": event.message_id}
+            began(_trace_of(event), "webhook", received_at, facts)
+
     async def _single(self) -> None:
         try:
             await self._batch(1)
         except PASSING:
             raise
         except Exception as error:  # noqa: BLE001 - as above
-            alerts = Later()
             async with self._database.transaction() as session:
                 await lock_inbox(session, self._database.is_sqlite)
                 for event in await received_events(session, 1):
-                    await _put_aside(event, "dead", f"{type(error).__name__}: {error}"[:2_000], alerts)
-            await self._raise(alerts)
-
-    async def _raise(self, alerts: Later) -> None:
-        for title, description, context in alerts.kept:
-            await self._alerts.send(title, description, **context)
+                    self._put_aside(session, event, "dead", f"{type(error).__name__}: {error}"[:2_000])
 
     async def _take(self, session: AsyncSession, event: InboxEvent, accounts: Accounts, touched: Touched) -> None:
         place = (event.channel, event.address)
@@ -144,21 +134,27 @@ class Ingest:
             accounts[place] = await _accounts(session, *place)
         here = accounts[place]
         if event.address and not here:
-            await _put_aside(event, "unrouted", NO_ACCOUNT, touched.alerts)
+            self._put_aside(session, event, "unrouted", NO_ACCOUNT)
             return
         try:
             parsed = self._channels[event.channel].parse(event.payload)
         except RecadoError as error:
-            await _put_aside(event, "dead", str(error), touched.alerts)
+            self._put_aside(session, event, "dead", str(error))
             return
         if isinstance(parsed, Ignored):
             event.state, event.error = "done", None
         elif not here or (event.address.startswith(WABA) and not isinstance(parsed, TemplateChanged)):
-            await _put_aside(event, "dead", NOBODYS, touched.alerts)
+            self._put_aside(session, event, "dead", NOBODYS)
         elif isinstance(parsed, IdentityChanged | PreferenceChanged | TemplateChanged):
             await self._note(session, event, here, parsed, touched)
         else:
             await self._route(session, event, here, parsed, touched)
+
+    def _put_aside(self, session: AsyncSession, event: InboxEvent, state: str, reason: str) -> None:
+        told, event.state, event.error = event.error == reason, state, reason
+        if not told:
+            context = {"event_id": event.id, "channel": event.channel}
+            raise_within(session, [Alarm(f"event_{state}", reason, context)], self._clock.now())
 
     async def _note(
         self,
@@ -173,15 +169,14 @@ class Ingest:
         event.merchant_id = merchants.pop() if len(merchants) == 1 else None
         event.state, event.error = "done", None
         if isinstance(news, TemplateChanged):
-            await template_changed(session, touched.alerts, accounts, news)
+            await template_changed(session, self._clock, accounts, news)
             return
         for account in accounts:
             if isinstance(news, IdentityChanged):
-                await identity_changed(session, touched.alerts, account, news)
+                await identity_changed(session, self._clock, account, news)
                 continue
             told = await preference_changed(
                 session,
-                touched.alerts,
                 self._clock,
                 account,
                 news,
@@ -232,23 +227,32 @@ class Ingest:
         parsed: InboundMessage | StatusUpdate,
         touched: Touched,
     ) -> None:
-        event.merchant_id, event.state, event.error = account.merchant_id, "done", None
+        # Its row is changed last, and so once: what is written in between is flushed.
         if isinstance(parsed, StatusUpdate):
             repository = ConversationRepository(session, account.merchant_id)
-            if not await apply_status(repository, touched.alerts, parsed, self._clock.now()):
+            moved = await apply_status(repository, parsed, self._clock.now())
+            if moved is None:
                 log.info("status of a message that is not ours", event_id=event.id)
-            return
-        reception = Reception(session, account, self._clock, touched.alerts, self._late_after)
-        taken = await reception.take(parsed, event.received_at)
+            event.delivery_id = moved.id if moved else None
+            metrics.STATUSES.labels(event.channel, parsed.state, parsed.code or "").inc()
+        else:
+            await self._receive(session, event, account, parsed, touched)
+        event.merchant_id, event.state, event.error = account.merchant_id, "done", None
+
+    async def _receive(
+        self, session: AsyncSession, event: InboxEvent, account: Account, message: InboundMessage, touched: Touched
+    ) -> None:
+        reception = Reception(session, account, self._clock, self._late_after)
+        with in_trace(_trace_of(event)):
+            taken = await reception.take(message, event.received_at)
+        event.message_id = taken.message_id
         touched.written[taken.conversation_id] = account.merchant_id
         for conversation_id in taken.delivering:
             touched.delivering[conversation_id] = account.merchant_id
 
 
-async def _put_aside(event: InboxEvent, state: str, reason: str, alerts: Alerts) -> None:
-    told, event.state, event.error = event.error == reason, state, reason
-    if not told:
-        await alerts.send(f"inbox event {state}", reason, event_id=event.id, channel=event.channel)
+def _trace_of(event: InboxEvent) -> str:
+    return trace_id_of(event.channel, event.address, event.provider_event_id)
 
 
 async def _accounts(session: AsyncSession, channel: str, address: str) -> list[Account]:

@@ -1,6 +1,7 @@
 """The inbox: an event is on disk before its webhook is answered."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from recado.db.engine import Database
 from recado.db.insert import insert_new
 from recado.db.models import InboxEvent
 from recado.jobs.nudges import Nudges
+from recado.telemetry import metrics
 
 Waiting = tuple[list[dict[str, Any]], asyncio.Future[None]]
 
@@ -29,7 +31,7 @@ class Intake:
 
     async def accept(self, events: Sequence[RawEvent]) -> None:
         """Returns when the events are committed to disk. Raises what the database raised when they are not."""
-        now = self._clock.now()
+        now, started = self._clock.now(), time.perf_counter()
         rows = [
             {
                 "channel": event.channel,
@@ -46,6 +48,9 @@ class Intake:
         if self._writer is None:
             self._writer = asyncio.create_task(self._write())
         await stored
+        took = time.perf_counter() - started
+        for event in events:
+            metrics.INTAKE_SECONDS.labels(event.channel).observe(took)
 
     async def _write(self) -> None:
         while self._waiting:

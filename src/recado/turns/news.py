@@ -5,7 +5,7 @@ from datetime import datetime
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recado.alerts.service import Alerts
+from recado.alerts.raising import Alarm, raise_within
 from recado.channels.base import IdentityChanged, PreferenceChanged
 from recado.clock import Clock
 from recado.conversations.identity import Identities
@@ -18,7 +18,7 @@ from recado.turns.reception import tell
 log = structlog.get_logger(__name__)
 
 
-async def identity_changed(session: AsyncSession, alerts: Alerts, account: Account, news: IdentityChanged) -> None:
+async def identity_changed(session: AsyncSession, clock: Clock, account: Account, news: IdentityChanged) -> None:
     """Know a person by their new id, where the old one is known."""
     identities = Identities(session, account.merchant_id)
     moved = await identities.move(account.channel, news.channel_user_id, news.new_channel_user_id, news.phone)
@@ -34,12 +34,11 @@ async def identity_changed(session: AsyncSession, alerts: Alerts, account: Accou
             "taken for them: write the new number under `staff` in the merchant's YAML and run `recado apply`"
         )
         context = {"merchant_id": account.merchant_id, "merchant_user_id": member.id}
-        await alerts.send("security: staff number changed", reason, **context)
+        raise_within(session, [Alarm("security_staff_number_changed", reason, context)], clock.now())
 
 
 async def preference_changed(
     session: AsyncSession,
-    alerts: Alerts,
     clock: Clock,
     account: Account,
     news: PreferenceChanged,
@@ -60,7 +59,7 @@ async def preference_changed(
         return None
     else:
         contact, conversation = await service.open(account, news.channel_user_id, news.phone, None)
-    decision = await OptOuts(session, account.merchant_id, alerts).prefer(contact, news, received_at)
+    decision = await OptOuts(session, account.merchant_id).prefer(contact, news, received_at)
     if decision is None:
         return None
     said = await tell(service, conversation, contact, f"preference:{event_id}:{contact.id}", decision, clock)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recado.alerts.service import Alerts
+from recado.alerts.raising import Alarm, raise_within
 from recado.channels.base import InboundMessage
 from recado.clock import Clock
 from recado.conversations import notices
@@ -31,8 +31,9 @@ ONE_APOLOGY_IN = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The conversation in which a message was written down, and those in which deliveries may go now."""
+    """The message that was written down, its conversation, and those in which deliveries may go now."""
 
+    message_id: int
     conversation_id: int
     delivering: frozenset[int] = field(default_factory=frozenset)
 
@@ -57,17 +58,14 @@ class Reception:
     `late_after`: how old a message may be when it comes and still be answered as if it were new.
     """
 
-    def __init__(
-        self, session: AsyncSession, account: Account, clock: Clock, alerts: Alerts, late_after: timedelta
-    ) -> None:
+    def __init__(self, session: AsyncSession, account: Account, clock: Clock, late_after: timedelta) -> None:
         self._session = session
         self._account = account
         self._clock = clock
-        self._alerts = alerts
         self._late_after = late_after
         self._service = ConversationService(session, account.merchant_id, clock)
         self._corrections = Corrections(session, account)
-        self._opt_outs = OptOuts(session, account.merchant_id, alerts)
+        self._opt_outs = OptOuts(session, account.merchant_id)
         self._links = StaffLinks(session, account.merchant_id, clock)
 
     async def take(self, inbound: InboundMessage, received_at: datetime) -> Taken:
@@ -86,7 +84,7 @@ class Reception:
             key = f"{decision.handled}:{message.id}"
             if await tell(self._service, received.conversation, received.contact, key, decision, self._clock):
                 delivering.add(received.conversation.id)
-        return Taken(received.conversation.id, frozenset(delivering))
+        return Taken(received.message.id, received.conversation.id, frozenset(delivering))
 
     async def _code_in(self, inbound: InboundMessage) -> Written | None:
         written = find_code(inbound.text)
@@ -118,7 +116,7 @@ class Reception:
                     "somebody has written one wrong code after the other to be taken for a member of the staff; they "
                     "are not answered for 15 minutes. Make a new code if it was one of yours"
                 )
-                await self._alerts.send("security: wrong link codes", reason, **context)
+                raise_within(self._session, [Alarm("security_wrong_codes", reason, context)], self._clock.now())
             return Decision("link")
         member = await self._links.redeem(code, contact)
         if member is None:

@@ -48,6 +48,15 @@ async def count_received(session: AsyncSession) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Attached:
+    """A message that a turn has taken: when it arrived, and in which trace."""
+
+    message_id: int
+    received_at: datetime
+    trace_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Sender:
     """A person who wrote to an address that merchants share."""
 
@@ -207,8 +216,8 @@ class TurnRepository:
         )
         return done.scalar() is not None
 
-    async def attach_pending(self, turn: Turn) -> int:
-        """Give the turn all messages that no turn has taken. How many there were."""
+    async def attach_pending(self, turn: Turn) -> list[Attached]:
+        """Give the turn all messages that no turn has taken. They are returned, oldest first."""
         taken = await self._session.execute(
             update(Message)
             .where(
@@ -217,9 +226,13 @@ class TurnRepository:
                 PENDING_MESSAGE,
             )
             .values(turn_id=turn.id)
-            .returning(Message.id)
+            .returning(Message.id, Message.created_at, Message.trace_id)
         )
-        return len(taken.all())
+        return sorted((Attached(*row) for row in taken), key=lambda one: one.message_id)
+
+    async def attached(self, turn_id: int) -> list[Attached]:
+        """What a turn has taken before, oldest first."""
+        return [Attached(one.id, one.created_at, one.trace_id) for one in await self.messages(turn_id)]
 
     async def messages(self, turn_id: int) -> list[Message]:
         """What the turn answers, in order."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from recado.alerts.service import Alerts
+from recado.alerts.raising import Alarm, raise_within
 from recado.channels.base import Channel, InboundMessage
 from recado.clock import Clock
 from recado.db.engine import Database
@@ -72,7 +72,6 @@ class Routing:
         database: Database,
         clock: Clock,
         channels: Mapping[str, Channel],
-        alerts: Alerts,
         nudges: Nudges,
         tenants: TenantLookup | None,
         default: str,
@@ -80,7 +79,6 @@ class Routing:
         self._database = database
         self._clock = clock
         self._channels = channels
-        self._alerts = alerts
         self._nudges = nudges
         self._tenants = tenants
         self._default = default
@@ -209,10 +207,10 @@ class Routing:
                 else:
                     event.state, event.error = "unrouted", found.reason
                     event.due_at = again if again <= event.received_at + GIVEN_UP_AFTER else None
+            if found.merchant_id is None and new:
+                context = {"event_id": new[0], "events": len(new), "channel": sender.channel}
+                raise_within(session, [Alarm("event_unrouted", found.reason, context)], self._clock.now())
         if found.merchant_id is not None:
             person = mask_phone(sender.channel_user_id)
             log.info("message routed", person=person, merchant_id=found.merchant_id, by=found.reason)
             await self._nudges.ingest()
-        elif new:
-            context = {"event_id": new[0], "events": len(new), "channel": sender.channel}
-            await self._alerts.send("inbox event unrouted", found.reason, **context)

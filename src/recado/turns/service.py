@@ -10,8 +10,8 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import IntegrityError
 
-from recado.agent.protocol import Agent, AgentResult
-from recado.alerts.service import Alerts
+from recado.agent.protocol import Agent, AgentResult, run_key_of
+from recado.alerts.raising import Alarm, raise_within
 from recado.channels.base import Channel, InboundMessage
 from recado.clock import Clock
 from recado.conversations.service import ConversationService, Reply, state_of
@@ -19,7 +19,11 @@ from recado.db.engine import Database
 from recado.db.models import Turn
 from recado.errors import SendError
 from recado.jobs.nudges import Nudges
-from recado.turns.repository import PendingMessage, TurnRepository
+from recado.telemetry import metrics
+from recado.telemetry.tracing import mark_failed
+from recado.turns.apology import apology
+from recado.turns.observing import Observed, observed, trace_of
+from recado.turns.repository import Attached, PendingMessage, TurnRepository
 
 log = structlog.get_logger(__name__)
 
@@ -32,18 +36,6 @@ COURTESY_SECONDS = 2.0
 """How long a turn waits for the provider to show that an answer is being typed."""
 MAX_FAILURES = 3
 FAILURE_BACKOFF = timedelta(seconds=2)
-
-APOLOGY = {
-    "es": "Lo siento, ahora mismo no puedo responder: algo falló de nuestro lado. Ya avisé al equipo.",
-    "en": "Sorry, I cannot answer right now: something failed on our side. I have told the team.",
-    "pt": "Desculpe, não consigo responder agora: algo falhou do nosso lado. Já avisei a equipe.",
-    "fr": "Désolé, je ne peux pas répondre pour l’instant : un problème est survenu chez nous. L’équipe est prévenue.",
-}
-
-
-def apology(language: str | None) -> str:
-    """What a person is told when a turn fails for good."""
-    return APOLOGY.get(language or "", APOLOGY["en"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +74,6 @@ class TurnService:
         clock: Clock,
         channels: Mapping[str, Channel],
         agent: Agent,
-        alerts: Alerts,
         nudges: Nudges,
         settings: TurnSettings,
         restore: Restore = nothing_to_restore,
@@ -92,7 +83,6 @@ class TurnService:
         self._clock = clock
         self._channels = channels
         self._agent = agent
-        self._alerts = alerts
         self._nudges = nudges
         self._settings = settings
         self._restore = restore
@@ -106,17 +96,19 @@ class TurnService:
                 self._wait_for_quiet(conversation_id, merchant_id), self._restore(conversation_id, merchant_id)
             )
             try:
-                turn = await self._begin(conversation_id, merchant_id)
+                begun = await self._begin(conversation_id, merchant_id)
             except IntegrityError:
                 return  # another process began it in the same moment
-            if turn is None:
+            if begun is None:
                 return
-            try:
-                async with self._holding(turn):
-                    more = await self._answer(turn)
-            except Exception as error:  # noqa: BLE001 - the job boundary: a person must hear of whatever it was
-                await self._failed(turn, error)
-                return
+            turn, attached = begun
+            with observed(turn, attached, self._clock.now()) as seen:
+                try:
+                    async with self._holding(turn):
+                        more = await self._answer(turn, seen)
+                except Exception as error:  # noqa: BLE001 - the job boundary: a person must hear of whatever it was
+                    await self._failed(turn, seen, error)
+                    return
 
     async def _wait_for_quiet(self, conversation_id: int, merchant_id: int) -> None:
         """Mark as read and show typing, until the person has been silent for the quiet period."""
@@ -150,8 +142,10 @@ class TurnService:
         except (SendError, TimeoutError) as error:  # a courtesy: the answer matters more
             log.info("could not show typing", conversation_id=message.conversation_id, error=str(error))
 
-    async def _begin(self, conversation_id: int, merchant_id: int) -> Turn | None:
-        """The turn to run: one that was interrupted, or a new one with all that is pending. None: nothing to do."""
+    async def _begin(self, conversation_id: int, merchant_id: int) -> tuple[Turn, list[Attached]] | None:
+        """The turn to run, with what it answers: one that was interrupted, or a new one with all that is pending. None:
+        nothing to do.
+        """
         now = self._clock.now()
         async with self._database.transaction() as session:
             turns = TurnRepository(session, merchant_id)
@@ -160,13 +154,16 @@ class TurnService:
                 if self._is_taken(turn):
                     return None
                 turn.claimed_by, turn.claimed_until = self._settings.process_id, now + CLAIM
-                return turn
-            turn = turns.start(conversation_id, self._settings.process_id, now, now + CLAIM)
-            await session.flush()
-            if not await turns.attach_pending(turn):
-                await session.rollback()
-                return None
-            return turn
+                attached = await turns.attached(turn.id)
+            else:
+                turn = turns.start(conversation_id, self._settings.process_id, now, now + CLAIM)
+                await session.flush()
+                attached = await turns.attach_pending(turn)
+                if not attached:
+                    await session.rollback()
+                    return None
+        turn.trace_id = trace_of(attached)  # its row gets it at the end
+        return turn, attached
 
     def _is_taken(self, turn: Turn) -> bool:
         if turn.claimed_until <= self._clock.now():
@@ -193,24 +190,22 @@ class TurnService:
         finally:
             renewing.cancel()
 
-    async def _answer(self, turn: Turn) -> bool:
+    async def _answer(self, turn: Turn, seen: Observed) -> bool:
         """Draft until a draft stands. Whether messages may have come that it does not answer."""
         while True:
             given = {"turn_id": turn.id, "conversation_id": turn.conversation_id, "merchant_id": turn.merchant_id}
             await self._make_ready(turn)
-            result = await self._agent.run(turn.conversation_id, f"turn:{turn.id}:{turn.draft}", given)
+            result = await self._agent.run(turn.conversation_id, run_key_of(turn.id, turn.draft), given)
             last = result.acted or turn.draft >= MAX_DRAFTS
-            if await self._write_down(turn, result, last=last):
+            if await self._write_down(turn, seen, result, last=last):
                 break
             turn.draft += 1
-            log.info("draft dropped for newer messages", turn_id=turn.id)
-        log.info("turn done", turn_id=turn.id, conversation_id=turn.conversation_id, draft=turn.draft)
+            metrics.DRAFTS_DROPPED.inc()
+            log.info("draft dropped for newer messages")
+        seen.ended("done")
+        log.info("turn done", draft=turn.draft)
         if result.replies:
             await self._nudges.deliver(turn.conversation_id, turn.merchant_id)
-        if result.gave_up:
-            reason = "the person was told that it failed; the log has what was wrong"
-            context: dict[str, Any] = {"turn_id": turn.id, "conversation_id": turn.conversation_id}
-            await self._alerts.send("model gave nothing usable", reason, merchant_id=turn.merchant_id, **context)
         await self._agent.prune(turn.conversation_id)
         return last
 
@@ -219,9 +214,9 @@ class TurnService:
             await self._prepare(turn.id, turn.merchant_id)
         except Exception:
             # Part of the job boundary: no file may cost the person their answer.
-            log.warning("what came with a turn's messages is not ready", turn_id=turn.id, exc_info=True)
+            log.warning("what came with a turn's messages is not ready", exc_info=True)
 
-    async def _write_down(self, turn: Turn, result: AgentResult, *, last: bool) -> bool:
+    async def _write_down(self, turn: Turn, seen: Observed, result: AgentResult, *, last: bool) -> bool:
         """Write the replies and end the turn, unless newer messages came and this draft is not the last."""
         async with self._database.transaction() as session:
             turns = TurnRepository(session, turn.merchant_id)
@@ -231,8 +226,12 @@ class TurnService:
                 # Another process has ended the turn: the newer messages get one of their own.
                 await session.rollback()
                 return True
-            if await turns.change(turn.id, state="done", finished_at=self._clock.now(), claimed_by=None):
+            done = {"state": "done", "finished_at": self._clock.now(), "claimed_by": None}
+            if await turns.change(turn.id, **done, **_record(turn, seen)):
                 await self._write(ConversationService(session, turn.merchant_id, self._clock), turn, result)
+                if result.gave_up:
+                    reason = "the person was told that it failed; the log has what was wrong"
+                    raise_within(session, [Alarm("reply_unusable", reason)], self._clock.now())
         return True
 
     async def _write(self, service: ConversationService, turn: Turn, result: AgentResult) -> None:
@@ -261,8 +260,9 @@ class TurnService:
         if not replies:
             await service.progressed(conversation, [state_of(conversation)])
 
-    async def _failed(self, turn: Turn, error: Exception) -> None:
-        log.warning("turn failed", turn_id=turn.id, error=f"{type(error).__name__}: {error}", exc_info=True)
+    async def _failed(self, turn: Turn, seen: Observed, error: Exception) -> None:
+        log.warning("turn failed", error=f"{type(error).__name__}: {error}", exc_info=True)
+        mark_failed(error)
         given_up = False
         async with self._database.transaction() as session:
             turns = TurnRepository(session, turn.merchant_id)
@@ -276,6 +276,8 @@ class TurnService:
             if row.failures >= MAX_FAILURES:
                 given_up = True
                 row.state, row.finished_at = "failed", self._clock.now()
+                row.trace_id, row.steps = turn.trace_id, _record(turn, seen)["steps"]
+                raise_within(session, [Alarm("turn_failed", row.error)], row.finished_at)
                 service = ConversationService(session, turn.merchant_id, self._clock)
                 conversation, contact, merchant = await service.repository.get(turn.conversation_id)
                 text = apology(conversation.language or merchant.language)
@@ -284,5 +286,9 @@ class TurnService:
                 )
         if given_up:
             await self._nudges.deliver(turn.conversation_id, turn.merchant_id)
-            context: dict[str, Any] = {"turn_id": turn.id, "conversation_id": turn.conversation_id}
-            await self._alerts.send("turn failed for good", str(row.error), merchant_id=turn.merchant_id, **context)
+            seen.ended("failed")
+
+
+def _record(turn: Turn, seen: Observed) -> dict[str, Any]:
+    """What a turn's row keeps of what was done."""
+    return {"trace_id": turn.trace_id, "steps": [step.as_row() for step in seen.steps]}

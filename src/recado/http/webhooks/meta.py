@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 import structlog
 from fastapi import APIRouter, Request, Response
 
+from recado.alerts.raising import Alarm
 from recado.channels.meta.events import MetaPost
 from recado.http.services import HttpServices
-from recado.http.webhooks.twilio import REREAD_SECONDS, TOKENS_SECONDS
+from recado.http.webhooks.refusing import REREAD_SECONDS, TOKENS_SECONDS, refused
 from recado.merchants.account import WABA, Account
 from recado.merchants.repository import find_accounts
 
@@ -22,6 +23,7 @@ CHANNELS = ("whatsapp", "instagram")
 HEAVY_BYTES = 1024 * 1024
 """More than this is not hashed within the event loop."""
 SHOWN_NAMES = 5
+META_REMEDY = "app_secret of the channel account must be that of Meta's app (App settings, Basic)"
 _SIGNATURE = re.compile(r"sha256=([0-9a-fA-F]{64})")
 
 Names = Mapping[tuple[str, str], set[bytes]]
@@ -108,9 +110,11 @@ class MetaWebhook:
                 return post
         if post is None:
             log.warning("refused a post with a wrong signature: is app_secret that of Meta's app?")
+            refused(self._services.alerts, "meta", META_REMEDY, signed=True)
         else:
             names = sorted(post.names())[:SHOWN_NAMES]
             log.error("refused a post about accounts of another app than signed it", channel=post.channel, names=names)
+            self._services.alerts.soon(Alarm("security_foreign_account", f"{post.channel}: {', '.join(names)}"))
         return None
 
     async def _refresh(self, oldest: float) -> None:

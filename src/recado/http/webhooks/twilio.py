@@ -9,15 +9,13 @@ from fastapi import APIRouter, Request, Response
 
 from recado.channels.twilio.forms import Form, first, own_address, raw_event, read_form, verify
 from recado.http.services import HttpServices
+from recado.http.webhooks.refusing import REREAD_SECONDS, TOKENS_SECONDS, refused
 from recado.merchants.repository import find_accounts
 from recado.text import mask_phone
 
 log = structlog.get_logger(__name__)
 
-TOKENS_SECONDS = 10.0
-"""How long a withdrawn credential is still believed. A new one is looked up at once."""
-REREAD_SECONDS = 1.0
-"""How often a wrong signature may cause the accounts to be read again."""
+TWILIO_REMEDY = "PUBLIC_BASE_URL must be the address that Twilio calls, and auth_token the account's own"
 
 
 def router(services: HttpServices) -> APIRouter:
@@ -70,6 +68,7 @@ class TwilioWebhook:
                 url=url,
                 to=mask_phone(own_address(form)),
             )
+            refused(self._services.alerts, "twilio", TWILIO_REMEDY, signed="X-Twilio-Signature" in request.headers)
             return Response("wrong signature", 403)
         # Our own signed query (which delivery a status is about) is part of what is stored.
         payload = query.encode() + b"&" + body if query else body
