@@ -9,21 +9,17 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.parser import text_string_to_metric_families
 
 from recado.db.engine import Database
-from recado.db.migrate import migrate
 from recado.sync.circuit import THRESHOLD
 from recado.sync.outbox import SyncOutbox, SyncSettings
-from tests.builders import ANA, AlertLog, SetClock
+from tests.alert_log import AlertLog
+from tests.builders import ANA, SetClock
 from tests.fakes.conversation_api import ConversationApiFake
 from tests.http.counter import Counter, open_counter
 
 
 @pytest.fixture
-async def database(empty_database_url: str) -> AsyncIterator[Database]:
-    """A migrated database that writes the outbox, of each kind in turn."""
-    database = Database(empty_database_url, syncs=True)
-    await migrate(database)
-    yield database
-    await database.close()
+def database(synced_database: Database) -> Database:
+    return synced_database
 
 
 @pytest.fixture
@@ -44,7 +40,7 @@ class Probed:
             services.clock,
             services.conversation_api,
             services.circuit,
-            AlertLog().send,
+            AlertLog(services.database).report,
             SyncSettings("probed", True, ""),
         )
 
@@ -104,6 +100,7 @@ async def test_what_waits_shows_until_it_is_told(probed: Probed) -> None:
     assert 90 <= metrics["recado_sync_backlog_age_seconds", ""] < 95
     await probed.outbox.drain()
     assert await probed.readiness() == "in step"
+    probed.later(seconds=1)
     metrics = await probed.metrics()
     assert (metrics["recado_sync_backlog", ""], metrics["recado_sync_backlog_age_seconds", ""]) == (0, 0)
 

@@ -1,20 +1,18 @@
-"""Liveness, readiness and metrics."""
+"""Liveness and readiness."""
 
 from typing import Any
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from recado.db.migrate import pending_revision
 from recado.http.services import HttpServices
-from recado.sync import metrics
 from recado.sync.repository import backlog, last_error
 
 
 def router(services: HttpServices) -> APIRouter:
-    """`/healthz`, `/readyz` and `/metrics`."""
+    """`/healthz` and `/readyz`."""
     routes = APIRouter(tags=["health"])
 
     @routes.get("/healthz", summary="The process answers")
@@ -33,11 +31,6 @@ def router(services: HttpServices) -> APIRouter:
         ready = parts["database"] == "ok" and parts["queue"] == "ok"
         response.status_code = 200 if ready else 503
         return {"status": "ready" if ready else "not ready", "parts": parts}
-
-    @routes.get("/metrics", summary="What Prometheus reads", response_class=Response)
-    async def prometheus() -> Response:
-        await _sync(services)
-        return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return routes
 
@@ -61,7 +54,7 @@ async def _queue(services: HttpServices) -> str:
 
 
 async def _sync(services: HttpServices) -> str:
-    """How far behind the conversation API is. Sets the gauges that say so."""
+    """How far behind the conversation API is."""
     if not services.settings.enable_conversation_sync:
         return "off"
     try:
@@ -71,8 +64,6 @@ async def _sync(services: HttpServices) -> str:
     except (SQLAlchemyError, OSError) as error:
         return f"unknown: {type(error).__name__}"
     age = (services.clock.now() - since).total_seconds() if since else 0.0
-    metrics.BACKLOG.set(waiting)
-    metrics.BACKLOG_AGE.set(age)
     # With workers of their own, only the rows know what went wrong: the circuit is theirs.
     behind = f"{waiting} entries wait, the oldest for {age:.0f} s{f': {why}' if why else ''}" if waiting else "in step"
     return behind if services.circuit.state == "closed" else f"the API does not answer; {behind}"
