@@ -1,12 +1,12 @@
 """Services → compiled graphs → jobs."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from langgraph.graph.state import CompiledStateGraph
+from langgraph.graph.state import StateGraph
 from saq import Worker
 
 import graphs.answer_notification.graph as answer_graph
@@ -14,16 +14,19 @@ import graphs.conversation.graph as conversation_graph
 import graphs.request_notification.graph as request_graph
 from recado.agent.checkpoints import SqliteCheckpoints, open_checkpoints
 from recado.agent.graph import GraphAgent, run_or_resume
+from recado.alerts.jobs import AlertJobs
+from recado.alerts.raising import Alarm
 from recado.bootstrap.services import Services
 from recado.campaigns.jobs import ApprovalJobs
 from recado.conversations.outbox import Outbox
 from recado.documents.jobs import embed_missing, has_missing
 from recado.errors import SyncUnavailable
-from recado.jobs.worker import Handler, make_worker
+from recado.jobs.worker import Handler, OnFailed, make_worker
 from recado.merchants.tenants import TenantLookup
 from recado.notifications.jobs import NotificationJobs, RunGraph
 from recado.sync.outbox import SyncOutbox, SyncSettings
 from recado.sync.retrying import again
+from recado.telemetry.context import IDS
 from recado.turns.catch_up import CatchUp
 from recado.turns.ingest import Ingest
 from recado.turns.routing import Routing
@@ -40,7 +43,9 @@ async def open_worker(services: Services) -> AsyncIterator[Worker[Any]]:
     """A worker on these services, with the compiled graphs. The caller starts it."""
     settings = services.settings
     async with open_checkpoints(settings.checkpoint_url) as checkpoints:
-        yield make_worker(services.nudges, make_handlers(services, checkpoints), settings.worker_concurrency)
+        yield make_worker(
+            services.nudges, make_handlers(services, checkpoints), settings.worker_concurrency, _teller(services)
+        )
 
 
 def make_handlers(services: Services, checkpoints: SqliteCheckpoints) -> dict[str, Handler]:
@@ -48,30 +53,31 @@ def make_handlers(services: Services, checkpoints: SqliteCheckpoints) -> dict[st
     process_id = uuid4().hex
     alone = services.settings.queue_url == EMBEDDED_QUEUE
     sync = _make_sync(services, process_id, alone=alone)
-    agent = GraphAgent(conversation_graph.build(services.conversation_nodes()).compile(checkpointer=checkpoints))
-    outbox = Outbox(services.database, services.clock, services.channels, services.alerts, process_id, alone=alone)
+    callbacks = services.observers.callbacks
+    conversation = conversation_graph.build(services.conversation_nodes()).compile(checkpointer=checkpoints)
+    agent = GraphAgent(conversation, callbacks)
+    outbox = Outbox(services.database, services.clock, services.channels, process_id, alone=alone)
     turns = TurnService(
         services.database,
         services.clock,
         services.channels,
         agent,
-        services.alerts,
         services.nudges,
         TurnSettings(process_id, services.settings.turn_quiet_seconds, alone),
         sync.restore if sync else nothing_to_restore,
         services.media().prepare,
     )
     late_after = timedelta(hours=services.settings.late_message_hours)
-    ingest = Ingest(services.database, services.clock, services.channels, services.alerts, services.nudges, late_after)
+    ingest = Ingest(services.database, services.clock, services.channels, services.nudges, late_after)
     notifications = NotificationJobs(
         services.database,
         services.clock,
-        services.alerts,
         services.nudges,
-        _runner(request_graph.build(services.request_nodes()).compile(checkpointer=checkpoints), checkpoints),
-        _runner(answer_graph.build(services.answer_nodes()).compile(checkpointer=checkpoints), checkpoints),
+        _runner(services, request_graph.build(services.request_nodes()), checkpoints),
+        _runner(services, answer_graph.build(services.answer_nodes()), checkpoints),
     )
-    approvals = ApprovalJobs(services.database, services.clock, services.alerts, services.settings)
+    approvals = ApprovalJobs(services.database, services.clock, services.settings)
+    alerts = services.alert_jobs()
 
     every = timedelta(minutes=services.settings.catch_up_minutes)
     catch_up = CatchUp(services.database, services.clock, services.channels, services.intake, services.alerts, every)
@@ -92,7 +98,8 @@ def make_handlers(services: Services, checkpoints: SqliteCheckpoints) -> dict[st
         "embed": embed,
         "approvals": approvals.refresh,
         "catch_up": catch_up.run,
-        "sweep": _sweeper(services, sync, approvals, catch_up),
+        "alerts": alerts.run,
+        "sweep": _sweeper(services, sync, approvals, catch_up, alerts),
     }
 
 
@@ -112,7 +119,20 @@ def _deliverer(services: Services, outbox: Outbox, sync: SyncOutbox | None) -> H
     return deliver
 
 
-def _sweeper(services: Services, sync: SyncOutbox | None, approvals: ApprovalJobs, catch_up: CatchUp) -> Handler:
+def _teller(services: Services) -> OnFailed:
+    """Tells the team of a job that failed. What it had to do is in the rows, so the sweep starts it anew."""
+
+    async def tell(name: str, error: str, arguments: Mapping[str, Any]) -> None:
+        ids = {key: value for key, value in arguments.items() if key in IDS}
+        # One error of a job is the same whichever row it was at.
+        await services.alerts.send(Alarm("job_failed", f"{name}: {error}", ids))
+
+    return tell
+
+
+def _sweeper(
+    services: Services, sync: SyncOutbox | None, approvals: ApprovalJobs, catch_up: CatchUp, alerts: AlertJobs
+) -> Handler:
     async def run_sweep(*, at_start: bool = False) -> None:
         await services.network.load_clock()
         await sweep(services.database, services.clock, services.nudges, at_start=at_start)
@@ -126,6 +146,8 @@ def _sweeper(services: Services, sync: SyncOutbox | None, approvals: ApprovalJob
             await services.nudges.embed()
         if approvals.is_due():
             await services.nudges.approvals()
+        if await alerts.is_due():
+            await services.nudges.alerts()
 
     return run_sweep
 
@@ -134,12 +156,16 @@ def _make_sync(services: Services, process_id: str, *, alone: bool) -> SyncOutbo
     """What keeps the conversation API in step; None where that is switched off."""
     if services.conversation_api is None or not services.settings.enable_conversation_sync:
         return None
+
+    async def report(condition: str, description: str, **context: Any) -> None:
+        await services.alerts.send(Alarm(condition, description, context))
+
     return SyncOutbox(
         services.database,
         services.clock,
         services.conversation_api,
         services.circuit,
-        services.alerts.send,
+        report,
         SyncSettings(process_id, alone, services.settings.cartaai_local_id),
     )
 
@@ -162,16 +188,17 @@ def _make_routing(services: Services) -> Routing:
         services.database,
         services.clock,
         services.channels,
-        services.alerts,
         services.nudges,
         TenantLookup(ask, services.clock) if api is not None else None,
         services.settings.cartaai_subdomain,
     )
 
 
-def _runner(graph: CompiledStateGraph[Any, Any, Any, Any], checkpoints: SqliteCheckpoints) -> RunGraph:
+def _runner(services: Services, graph: StateGraph[Any, Any, Any, Any], checkpoints: SqliteCheckpoints) -> RunGraph:
+    compiled = graph.compile(checkpointer=checkpoints)
+
     async def run(thread_id: str, run_key: str, given: dict[str, Any]) -> None:
-        await run_or_resume(graph, thread_id, run_key, given)
+        await run_or_resume(compiled, thread_id, run_key, given, services.observers.callbacks)
         # It is done, and the rows say so: nothing will be resumed from these.
         await checkpoints.adelete_thread(thread_id)
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from graphs.answer_notification.nodes import AnswerNodes
 from graphs.conversation.nodes import ConversationNodes
@@ -10,7 +11,18 @@ from graphs.request_notification.nodes import RequestNodes
 from recado.agent.embeddings import make_embedder
 from recado.agent.models import Models
 from recado.agent.transcription import make_transcriber
-from recado.alerts.service import Alerts
+from recado.alerts.channels import discord_of, make_channels, wishes_of
+from recado.alerts.counting import Counting
+from recado.alerts.emergency import Emergency
+from recado.alerts.jobs import AlertJobs
+from recado.alerts.linear import Linear
+from recado.alerts.links import Links
+from recado.alerts.notice import AlertChannel
+from recado.alerts.raising import Alarm, Alerts
+from recado.alerts.routing import make_route
+from recado.alerts.service import NotificationsService
+from recado.alerts.telling import Telling
+from recado.bootstrap.observing import Observers, observe
 from recado.channels.base import Channel
 from recado.channels.instagram.channel import InstagramChannel
 from recado.channels.simulator.channel import SimulatorChannel, SimulatorNetwork
@@ -43,6 +55,9 @@ class Services:
     database: Database
     clock: Clock
     alerts: Alerts
+    alert_channels: dict[str, AlertChannel]
+    links: Links
+    observers: Observers
     nudges: Nudges
     models: Models
     embedder: Embedder | None
@@ -75,6 +90,26 @@ class Services:
             int(settings.media_max_mb * MEGABYTE),
         )
 
+    def alert_jobs(self) -> AlertJobs:
+        """What counts errors and tells the team."""
+        settings = self.settings
+        route = make_route(wishes_of(settings, self.alert_channels))
+        quiet = timedelta(minutes=settings.alert_quiet_minutes)
+        key, team_id = settings.linear_api_key, settings.linear_team_id
+        tracker = (settings.linear_api_url, key, team_id, self.database, self.clock, self.links)
+        linear = Linear(*tracker) if key else None
+        counting = Counting(self.database, self.clock, route, quiet)
+        return AlertJobs(
+            self.database,
+            self.clock,
+            counting,
+            Telling(self.database, self.clock, self.alert_channels, self.links, linear),
+        )
+
+    def team(self) -> NotificationsService:
+        """For telling the team's Discord something at once, past counting and retries."""
+        return NotificationsService(discord_of(self.alert_channels), self.links)
+
     def request_nodes(self) -> RequestNodes:
         """The steps of the graph that asks the staff."""
         return RequestNodes(self.database, self.clock, self.models, self.nudges, self.alerts)
@@ -88,12 +123,16 @@ def make_services(settings: Settings, *, in_place: bool = True) -> Services:
     """Everything that needs no running event loop and no connection. `in_place`: see `Database`."""
     database = Database(settings.database_url, in_place=in_place, syncs=settings.enable_conversation_sync)
     clock = Clock()
-    alerts = Alerts()
     nudges = Nudges(make_queue(settings.queue_url))
+    observers = observe(settings)
+    links = Links(settings, observers.find_trace)
+    alert_channels = make_channels(settings, clock)
+    emergency = Emergency(clock, alert_channels, make_route(wishes_of(settings, alert_channels)), links)
+    alerts = Alerts(database, clock, nudges.alerts, emergency.tell)
     embedder = make_embedder(settings)
 
     async def on_withdrawn(reason: str) -> None:
-        await alerts.send("model withdrawn", reason)
+        await alerts.send(Alarm("model_withdrawn", reason))
 
     network = SimulatorNetwork(database, clock, settings.media_dir / "simulator")
     intake = Intake(database, clock, nudges)
@@ -108,6 +147,9 @@ def make_services(settings: Settings, *, in_place: bool = True) -> Services:
         database=database,
         clock=clock,
         alerts=alerts,
+        alert_channels=alert_channels,
+        links=links,
+        observers=observers,
         nudges=nudges,
         models=Models(settings, on_withdrawn),
         embedder=embedder,
@@ -135,10 +177,14 @@ async def connect(services: Services) -> AsyncIterator[None]:
         await services.media().clean()
         yield
     finally:
+        await services.alerts.close()
+        for alert_channel in services.alert_channels.values():
+            await alert_channel.close()
         for channel in services.channels.values():
             await channel.close()
         if services.conversation_api is not None:
             await services.conversation_api.aclose()
+        await services.observers.stop()
         services.nudges.close()
         await services.nudges.queue.disconnect()
         await services.database.close()
