@@ -1,8 +1,6 @@
 """`recado staff`: codes and links for operators."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -12,22 +10,9 @@ from recado.db.engine import Database
 from recado.db.models import Contact
 from recado.entrypoints.cli import app
 from recado.merchants.linking import StaffLinks, find_code
-from recado.settings import get_settings
 from tests.builders import LUIS
-from tests.support import copy_database
 
 ID = "17841400000000001"
-
-
-@pytest.fixture
-def url(tmp_path: Path, prepared_bodega: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    copy_database(prepared_bodega, tmp_path)
-    url = f"sqlite+aiosqlite:///{tmp_path}/recado.db"
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DATABASE_URL", url)
-    get_settings.cache_clear()
-    yield url
-    get_settings.cache_clear()
 
 
 def recado(*words: str) -> Result:

@@ -11,6 +11,8 @@ import typer
 import uvicorn
 
 from recado.agent.checkpoints import open_checkpoints
+from recado.agent.prices import problems as price_problems
+from recado.alerts.channels import problems_of
 from recado.bootstrap import EMBEDDED_QUEUE, GRACE_SECONDS, connect, make_services, open_worker
 from recado.campaigns.apply import apply_file, read_file
 from recado.clock import Clock
@@ -18,13 +20,16 @@ from recado.db.engine import Database
 from recado.db.migrate import migrate as migrate_database
 from recado.db.migrate import pending_revision
 from recado.entrypoints.api import make_app
+from recado.entrypoints.cli_alerts import alerts
 from recado.entrypoints.cli_staff import staff
 from recado.entrypoints.cli_templates import templates
-from recado.entrypoints.console import check_schema, read_settings, stop
+from recado.entrypoints.cli_trace import trace
+from recado.entrypoints.console import announce, check_schema, read_settings, stop
 from recado.entrypoints.console import run as run_command
 from recado.entrypoints.doctor import examine
 from recado.entrypoints.doctor_live import examine_live
 from recado.errors import ApiKeyNotFound, ConfigurationError
+from recado.http.probes import probes
 from recado.jobs.worker import run_worker
 from recado.merchants.keys import ApiKeys
 from recado.merchants.repository import merchant_by_sub_domain
@@ -40,6 +45,8 @@ keys = typer.Typer(no_args_is_help=True, help="A merchant's keys for the REST AP
 app.add_typer(keys, name="key")
 app.add_typer(templates, name="templates")
 app.add_typer(staff, name="staff")
+app.add_typer(alerts, name="alerts")
+app.command()(trace)
 
 MOST_KEYS_SHOWN = 1_000
 SubDomain = Annotated[str, typer.Argument(help="The merchant, as in its YAML file.")]
@@ -48,7 +55,7 @@ SubDomain = Annotated[str, typer.Argument(help="The merchant, as in its YAML fil
 def _ready_settings() -> Settings:
     """The settings, refused when they cannot serve."""
     settings = read_settings()
-    if problems := settings.problems():
+    if problems := [*settings.problems(), *problems_of(settings), *price_problems(settings.model_prices)]:
         raise stop("\n".join(problems))
     return settings
 
@@ -71,19 +78,34 @@ def serve(
 
     run_command(check())
     if settings.model_provider == "demo":
-        typer.echo("The demo model answers: it follows simple rules. Set OPENAI_API_KEY for a real one.", err=True)
+        announce(settings, "The demo model answers: it follows simple rules. Set OPENAI_API_KEY for a real one.")
     try:
         service = make_app(settings)
     except ConfigurationError as error:
         raise stop(str(error)) from None
-    typer.echo(f"http://{host}:{port}/simulator shows the simulator, /docs the API, /readyz the state", err=True)
-    uvicorn.run(service, host=host, port=port, log_level="warning", timeout_graceful_shutdown=5, access_log=False)
+    announce(settings, f"http://{host}:{port}/simulator shows the simulator, /docs the API, /readyz the state")
+    uvicorn.run(
+        service,
+        host=host,
+        port=port,
+        log_config=None,
+        log_level="warning",
+        timeout_graceful_shutdown=5,
+        access_log=False,
+    )
 
 
 @app.command()
-def worker() -> None:
+def worker(
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help="Serve /metrics and /healthz there; 0: nowhere. As WORKER_METRICS_PORT."),
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(help="Address to serve them on.")] = "127.0.0.1",
+) -> None:
     """Run jobs from a PostgreSQL or Redis queue; start as many as you like."""
     settings = _ready_settings()
+    port = settings.worker_metrics_port if metrics_port is None else metrics_port
     if settings.queue_url == EMBEDDED_QUEUE:
         raise stop("QUEUE_URL=memory:// works inside `recado serve`; set postgresql://… or redis://… for workers")
 
@@ -93,8 +115,8 @@ def worker() -> None:
         stopping = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-        async with connect(services), open_worker(services) as running:
-            typer.echo("working", err=True)
+        async with probes(metrics_host, port), connect(services), open_worker(services) as running:
+            announce(settings, "working")
             await run_worker(running, stopping, GRACE_SECONDS)
 
     run_command(work())

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from recado.alerts.service import Alerts
 from recado.campaigns.approvals import Approvals
 from recado.campaigns.outcomes import FAILED, MISSING, TO_MAKE, Outcome
 from recado.campaigns.templates import QUESTION_REQUEST, TEXTS
@@ -67,7 +66,7 @@ async def _tell(sub_domain: str, work: Work) -> None:
                 f"there is no merchant {sub_domain!r}: the sub_domain is in its YAML file; `recado apply` creates it"
             )
         place = ""
-        async for outcome in work(Approvals(database, managements, Alerts()), merchant.id):
+        async for outcome in work(Approvals(database, managements, clock), merchant.id):
             if (here := _place(outcome)) != place:
                 place = here
                 typer.echo(place)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 import typer
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,6 +15,8 @@ from recado.db.migrate import pending_revision
 from recado.entrypoints.logs import configure_logs
 from recado.errors import ConfigurationError
 from recado.settings import Settings, get_settings
+
+log = structlog.get_logger(__name__)
 
 
 def read_settings() -> Settings:
@@ -31,6 +34,14 @@ def stop(message: str) -> typer.Exit:
     """Say why, and what to raise to end the command."""
     typer.echo(message, err=True)
     return typer.Exit(1)
+
+
+def announce(settings: Settings, message: str) -> None:
+    """Say how a process begins: to a person, or in production to whatever reads its log."""
+    if settings.production:
+        log.info(message)
+    else:
+        typer.echo(message, err=True)
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

@@ -5,6 +5,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from recado.agent.checkpoints import open_checkpoints
+from recado.agent.prices import problems
 from recado.campaigns.service import DEFAULT_CAMPAIGNS
 from recado.campaigns.templates import TEXTS
 from recado.channels.base import template_id
@@ -12,6 +13,7 @@ from recado.channels.rules import RULES
 from recado.db.engine import Database
 from recado.db.migrate import pending_revision
 from recado.db.models import Campaign, ChannelAccount, Merchant, MerchantUser
+from recado.entrypoints.doctor_alerts import examine_alerts
 from recado.entrypoints.doctor_shared import shared_addresses
 from recado.entrypoints.doctor_sync import examine_sync
 from recado.entrypoints.finding import Finding
@@ -26,14 +28,21 @@ TIMEOUT_SECONDS = 5.0
 
 async def examine(settings: Settings) -> list[Finding]:
     """Look at every part."""
-    findings = [Finding("settings", False, problem) for problem in settings.problems()]
+    findings = [
+        Finding("settings", False, problem) for problem in (*settings.problems(), *problems(settings.model_prices))
+    ]
     if not findings:
         findings.append(Finding("settings", True, f"{settings.environment}, model provider {settings.model_provider}"))
     findings += await _database(settings)
     findings.append(await _checkpoints(settings))
     findings.append(await _queue(settings))
     findings += await _model(settings)
-    findings += await _sync(settings)
+    database = Database(settings.database_url)
+    try:
+        findings += await examine_sync(settings, database, TIMEOUT_SECONDS)
+        findings += await examine_alerts(settings, database, TIMEOUT_SECONDS)
+    finally:
+        await database.close()
     return findings
 
 
@@ -104,14 +113,6 @@ async def _queue(settings: Settings) -> Finding:
     except Exception as error:  # noqa: BLE001 - each queue has exceptions of its own
         return Finding("queue", False, f"cannot be used, check QUEUE_URL: {type(error).__name__}: {error}")
     return Finding("queue", True, f"{settings.queue_url.split('://')[0]}, {waiting} waiting")
-
-
-async def _sync(settings: Settings) -> list[Finding]:
-    database = Database(settings.database_url)
-    try:
-        return await examine_sync(settings, database, TIMEOUT_SECONDS)
-    finally:
-        await database.close()
 
 
 async def _model(settings: Settings) -> list[Finding]:
