@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.processes import start_afresh
 from tests.support import ROOT, RecadoServer, free_port
 
 START_SECONDS = 30.0
@@ -20,7 +21,7 @@ POLL_SECONDS = 0.01
 def recado(folder: Path, merchants: Path, environment: dict[str, str]) -> Iterator[RecadoServer]:
     """A running `recado serve` on a fresh database."""
     folder.mkdir(parents=True, exist_ok=True)
-    server = RecadoServer(folder, {"LOG_LEVEL": "ERROR", **environment})
+    server = RecadoServer(folder, {"LOG_LEVEL": "ERROR", **environment}, start=start_afresh)
     server.prepare(merchants)
     server.start()
     try:

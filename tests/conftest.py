@@ -1,114 +1,147 @@
 """Fixtures: databases of both kinds, and running servers."""
 
 import asyncio
+import gc
 import os
 import shutil
-import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import event, make_url
+from hypothesis import HealthCheck, settings
+from sqlalchemy import make_url
 
 from recado.db.engine import Database
-from recado.db.migrate import migrate
+from tests.databases import POSTGRES_URL, NewestPostgres, connect_postgres, newest_sqlite, postgres_schema
+from tests.dialects import share_compiled
+from tests.processes import ROOT, zygote
 from tests.support import BODEGA, RecadoServer, copy_database
 
-POSTGRES_URL = os.environ.get("RECADO_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
+WAITING_WORKERS = 2
+"""So many more than there are cores: tests of running servers mostly wait."""
+LONGEST = (
+    "crash/test_sync_kill.py",
+    "crash/test_sigkill.py",
+    "faults/test_fault_run.py",
+    "sync/test_outbox_faults.py",
+    "sync/test_outage.py",
+    "notifications/test_races.py",
+    "notifications/test_taking_back.py",
+    "e2e/test_sync.py",
+    "e2e/test_misbehaving_twilio.py",
+    "e2e/test_commands.py",
+    "e2e/test_model_outage.py",
+    "http/test_simulator_page.py",
+    "channels/test_fuzz.py",
+    "http/test_health.py",
+)
+"""The files that take longest. One that started last would be the only one at work in the end."""
+
+share_compiled()
+# How long an example takes to make says something of the machine only.
+settings.register_profile("recado", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("recado")
 
 
-def _libpq(url: str) -> str:
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+@pytest.hookimpl(optionalhook=True, wrapper=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """What `-n auto` means, unless the environment says it."""
+    cores = yield
+    return cores if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else cores + WAITING_WORKERS
 
 
-def _connect_postgres() -> psycopg.Connection[tuple[object, ...]]:
-    return psycopg.connect(_libpq(POSTGRES_URL), autocommit=True, connect_timeout=3)
+def pytest_collection() -> None:
+    # As `recado` does: what is imported stays until the end, and need not be looked through again and again.
+    gc.disable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """The last that a process which runs tests does."""
+    zygote.end()
 
 
 @pytest.fixture(scope="session")
 def postgres_missing() -> str | None:
     """Why there is no PostgreSQL to test on, or None when there is one."""
     try:
-        _connect_postgres().close()
+        connect_postgres().close()
     except psycopg.OperationalError as error:
         return f"no PostgreSQL at RECADO_TEST_POSTGRES_URL ({make_url(POSTGRES_URL)}): {error}"
     return None
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path, postgres_missing: str | None) -> Iterator[str]:
+def database_kind(request: pytest.FixtureRequest, postgres_missing: str | None) -> str:
+    """Each kind of database in turn."""
+    if request.param == "postgresql" and postgres_missing:
+        pytest.skip(postgres_missing)
+    return str(request.param)
+
+
+@pytest.fixture
+def empty_database_url(database_kind: str, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database: a SQLite file, then a PostgreSQL schema of its own."""
-    if request.param == "sqlite":
+    if database_kind == "sqlite":
         yield f"sqlite+aiosqlite:///{tmp_path}/test.db"
         return
-    if postgres_missing:
-        pytest.skip(postgres_missing)
     with postgres_schema() as url:
         yield url
 
 
-@contextmanager
-def postgres_schema() -> Iterator[str]:
-    """The URL of an empty PostgreSQL schema of its own."""
-    schema = f"recado_{uuid.uuid4().hex[:12]}"
-    with _connect_postgres() as connection:
-        connection.execute(f"CREATE SCHEMA {schema}")
-        try:
-            query = {"options": f"-csearch_path={schema}", "application_name": schema}
-            url = make_url(POSTGRES_URL).update_query_dict(query)
-            yield url.render_as_string(hide_password=False)
-        finally:
-            # A test that failed within a transaction may have left it open, and the drop would wait for it for ever.
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", [schema]
-            )
-            connection.execute(f"DROP SCHEMA {schema} CASCADE")
-
-
-async def _migrate(url: str, said: list[str]) -> None:
-    """Migrate an empty database, and keep what was said to it."""
-    database = Database(url)
-
-    @event.listens_for(database.engine.sync_engine, "before_cursor_execute")
-    def listen(_c: object, _cursor: object, statement: str, parameters: object, *_more: object) -> None:
-        if not parameters and not statement.lstrip().upper().startswith("SELECT"):
-            said.append(statement)  # what has parameters changes rows, and there are none
-
-    await migrate(database)
-    await database.close()
-
-
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with the newest schema, to be copied: migrating takes a hundred times as long."""
+    """A SQLite file with the newest schema, to be copied."""
     path = tmp_path_factory.mktemp("migrated") / "test.db"
-    asyncio.run(_migrate(f"sqlite+aiosqlite:///{path}", []))
+    path.write_bytes(asyncio.run(newest_sqlite()))
     return path
 
 
 @pytest.fixture(scope="session")
-def migrating_sql(postgres_missing: str | None) -> str:
-    """What the migrations say to PostgreSQL, to be said again at once."""
-    said: list[str] = []
-    if not postgres_missing:
-        with postgres_schema() as url:
-            asyncio.run(_migrate(url, said))
-    return ";\n".join(said)
+def newest_postgres() -> Iterator[NewestPostgres]:
+    newest = NewestPostgres()
+    yield newest
+    newest.drop()
 
 
 @pytest.fixture
-async def database(
-    empty_database_url: str, tmp_path: Path, migrated_file: Path, migrating_sql: str
-) -> AsyncIterator[Database]:
+def new_tables(database_kind: str, newest_postgres: NewestPostgres) -> None:
+    """For `usefixtures`: tables that no test has used. PostgreSQL's plans depend on what it has learnt of them."""
+    if database_kind == "postgresql":
+        newest_postgres.drop()
+
+
+@pytest.fixture
+def database_url(database_kind: str, tmp_path: Path, migrated_file: Path, newest_postgres: NewestPostgres) -> str:
+    """The URL of a database with the newest schema and no rows, of each kind in turn."""
+    if database_kind == "postgresql":
+        return newest_postgres.emptied()
+    shutil.copy(migrated_file, tmp_path / "test.db")
+    return f"sqlite+aiosqlite:///{tmp_path}/test.db"
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
     """A migrated database, of each kind in turn."""
-    if empty_database_url.startswith("sqlite"):
-        shutil.copy(migrated_file, tmp_path / "test.db")
-    else:
-        with psycopg.connect(_libpq(empty_database_url), autocommit=True) as connection:
-            connection.execute(migrating_sql)
-    database = Database(empty_database_url)
+    database = Database(database_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def synced_database(database_url: str) -> AsyncIterator[Database]:
+    """A migrated database that writes the outbox of the conversation API, of each kind in turn."""
+    database = Database(database_url, syncs=True)
     yield database
     await database.close()
 

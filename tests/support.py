@@ -1,14 +1,13 @@
 """Running the real product for tests: `recado serve` as a process of its own, on a database of its own."""
 
 import asyncio
-import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -16,11 +15,13 @@ import httpx
 from recado.campaigns.apply import apply_file, read_file
 from recado.clock import Clock
 from recado.db.engine import Database
-from recado.db.migrate import migrate
+from tests.databases import bring_up_to_date
+from tests.processes import INHERITED, ROOT, Process, Start, start_forked
 
-ROOT = Path(__file__).parent.parent
 BODEGA = ROOT / "examples" / "bodega.yaml"
 START_SECONDS = 30.0
+WEB = httpx.Client(trust_env=False, timeout=10.0, limits=httpx.Limits(max_keepalive_connections=0))
+"""One client for all threads: to make one takes longer than a request. A connection to a dead server is of no use."""
 
 
 def free_port() -> int:
@@ -33,7 +34,7 @@ def free_port() -> int:
 async def prepare_database(url: str, merchants: Path) -> None:
     """A migrated database with the merchants of a YAML file."""
     database = Database(url)
-    await migrate(database)
+    await bring_up_to_date(database)
     async with database.transaction() as session:
         await apply_file(session, Clock(), read_file(merchants))
     await database.close()
@@ -42,16 +43,22 @@ async def prepare_database(url: str, merchants: Path) -> None:
 class RecadoServer:
     """A running `recado serve`, in a folder of its own, so that no `.env` is near."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None, port: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        port: int | None = None,
+        start: Start = start_forked,
+    ) -> None:
         self.folder = folder
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.database_url = f"sqlite+aiosqlite:///{folder}/recado.db"
         self.log = folder / "serve.log"
-        self._process: subprocess.Popen[bytes] | None = None
-        inherited = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
+        self._start = start
+        self._process: Process | None = None
         self._environment = {
-            **inherited,
+            **INHERITED,
             "DATABASE_URL": self.database_url,
             "CHECKPOINT_URL": f"sqlite:///{folder}/checkpoints.db",
             "MODEL_PROVIDER": "demo",
@@ -66,22 +73,24 @@ class RecadoServer:
 
     def start(self) -> None:
         """Start the process and wait until it is ready. Raises AssertionError, with the log, when it does not."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "recado.entrypoints", "serve", "--port", str(self.port)],
-                cwd=self.folder,
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-            )
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start the process, and do not wait until it is ready."""
+        words = ("serve", "--port", str(self.port))
+        self._process = self._start(*words, folder=self.folder, environment=self._environment, log=self.log)
+
+    def wait_ready(self) -> None:
+        """Until it says that it is ready. Raises AssertionError, with the log, when it does not."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
+            assert self._process is not None
             assert self._process.poll() is None, f"recado serve ended:\n{self.log.read_text()}"
-            try:
-                if httpx.get(f"{self.url}/readyz", timeout=1.0).status_code == 200:
+            with suppress(httpx.TransportError):
+                if WEB.get(f"{self.url}/readyz").status_code == 200:
                     return
-            except httpx.TransportError:
-                time.sleep(0.05)
+            time.sleep(0.02)
         raise AssertionError(f"recado serve was not ready in time:\n{self.log.read_text()}")
 
     def kill(self) -> None:
@@ -98,7 +107,7 @@ class RecadoServer:
             try:
                 self._process.wait(20)
             except subprocess.TimeoutExpired:
-                self._process.kill()
+                self._process.send_signal(signal.SIGKILL)
                 self._process.wait()
                 raise
         self._process = None

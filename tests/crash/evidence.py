@@ -10,8 +10,8 @@ from typing import Any
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from tests.crash.brain import QUESTION, Step, step_of, summary_step
-from tests.crash.server import WEB
 from tests.crash.world import World
+from tests.support import WEB
 
 Draft = tuple[int, int]
 """(turn id, number of the draft)."""

@@ -13,7 +13,7 @@ from recado.jobs.nudges import Nudges
 from recado.jobs.worker import make_queue
 from recado.notifications.jobs import NotificationJobs
 from recado.notifications.service import NotificationService
-from tests.builders import LUIS, ROSA, AlertLog, Shop, make_shop
+from tests.builders import LUIS, ROSA, Shop, make_shop
 
 COMMITS_OF_A_RUN = range(1, 10)
 """A run of three steps writes the given state, then what each step gave and its checkpoint, START being a step too."""
@@ -147,7 +147,7 @@ async def test_a_late_nudge_does_not_run_again_what_is_done(shop: Shop) -> None:
             else:
                 await service.finish(given["context"])
 
-    jobs = NotificationJobs(shop.database, shop.clock, AlertLog(), Nudges(make_queue("memory://")), run, run)
+    jobs = NotificationJobs(shop.database, shop.clock, Nudges(make_queue("memory://")), run, run)
     for _ in range(2):
         await jobs.request(notification_id, shop.merchant_id)
     await jobs.answer(notification_id, shop.merchant_id)

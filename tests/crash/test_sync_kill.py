@@ -15,9 +15,9 @@ from typing import Literal
 
 import pytest
 
-from tests.crash.server import WEB, MortalServer, until
+from tests.crash.server import MortalServer, until
 from tests.fakes.conversation_api import ConversationApiFake
-from tests.support import copy_database
+from tests.support import WEB, copy_database
 
 KILLS = 20
 PHONES = tuple(f"+5191100000{number}" for number in range(4))
@@ -46,7 +46,7 @@ def server(tmp_path: Path, prepared_bodega: Path, api: ConversationApiFake) -> I
     server = MortalServer(tmp_path, settings)
     copy_database(prepared_bodega, tmp_path)
     yield server
-    server.end()
+    server.kill()
 
 
 def says(server: MortalServer, phone: str, text: str) -> None:

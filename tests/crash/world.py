@@ -13,11 +13,12 @@ import httpx
 import yaml
 
 from tests.crash.brain import ANSWERS, ASKS, NOTIFICATION, QUESTION, Brain
-from tests.crash.server import WEB, MortalServer, until
+from tests.crash.server import MortalServer, until
 from tests.fakes.openai_api import OpenAIFake
 from tests.fakes.server import running
 from tests.fakes.twilio_api import TwilioFake
 from tests.fakes.twilio_inbound import ACCOUNT_SID, AUTH_TOKEN, inbound_form, sign
+from tests.support import WEB
 
 SHOP = "+14155550100"
 STAFF = {"rosa": "+51900000001", "luis": "+51900000002"}
@@ -129,7 +130,7 @@ def open_world(folder: Path, seed: int, environment: dict[str, str]) -> Iterator
         try:
             yield World(server, openai, twilio, brain)
         finally:
-            server.end()
+            server.kill()
 
 
 class People:

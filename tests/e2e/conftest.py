@@ -1,17 +1,21 @@
 """One prepared database for all, and for each module a server with the providers that it calls."""
 
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.databases import connect_postgres
 from tests.e2e.world import ALL_SHOPS, World, write_merchants
 from tests.fakes.openai_api import OpenAIFake
 from tests.fakes.server import running
 from tests.fakes.twilio_api import TwilioFake
 from tests.support import RecadoServer, copy_database
 
+ONE_QUEUE = 0x7175_6575_65
+"""The PostgreSQL advisory lock of who has a queue there: "queue" in ASCII."""
 StartWorld = Callable[..., World]
 
 
@@ -60,3 +64,20 @@ def start_world(tmp_path_factory: pytest.TempPathFactory, prepared_shops: Path) 
             return World(server, twilio, openai)
 
         yield start
+
+
+@pytest.fixture
+def schema(postgres_missing: str | None) -> Iterator[str]:
+    """A PostgreSQL schema of its own; the queue's tables lie in it too."""
+    if postgres_missing:
+        pytest.skip(postgres_missing)
+    name = f"recado_e2e_{uuid.uuid4().hex[:12]}"
+    with connect_postgres() as connection:
+        # SAQ makes its tables under a lock of the whole database, which it keeps, and goes on without them where it
+        # cannot have that: one such test at a time, whatever else runs.
+        connection.execute("SELECT pg_advisory_lock(%s)", [ONE_QUEUE])
+        connection.execute(f"CREATE SCHEMA {name}")
+        try:
+            yield name
+        finally:
+            connection.execute(f"DROP SCHEMA {name} CASCADE")

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import (
     Browser,
     Page,
@@ -22,8 +23,9 @@ async def counter(database: Database) -> AsyncIterator[Counter]:
         yield counter
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
+    """One for all tests: to start it takes longer than most of them."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(headless=True, executable_path=CHROMIUM, args=ARGS)
         yield browser
@@ -35,19 +37,22 @@ def viewport() -> dict[str, int]:
     return {"width": 1280, "height": 800}
 
 
-@pytest.fixture
-async def page(browser: Browser, viewport: dict[str, int]) -> Page:
-    return await browser.new_page(viewport=viewport)
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(browser: Browser, viewport: dict[str, int]) -> AsyncIterator[Page]:
+    """A page with storage of its own."""
+    page = await browser.new_page(viewport=viewport)
+    yield page
+    await page.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def watch(page: Page, demo_server: Any) -> AsyncIterator[Watch]:
     watch = Watch(page, demo_server.url)
     yield watch
     assert watch.faults == []
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def simulator(page: Page, watch: Watch) -> Page:
     await page.goto(f"{watch.url}/simulator")
     await expect(page.locator("section[data-phone]")).to_have_count(4)

@@ -31,7 +31,10 @@ IN = "[data-direction=in]"
 CLOSED = re.compile(r"NOTIF_\d+.*(closed|answered|cerrad|respondid)", re.I | re.S)
 
 
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium on the PATH")
+in_chromium = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium on the PATH"),
+    pytest.mark.asyncio(loop_scope="session"),  # the browser's, which is started once
+]
 
 
 class Watch:

@@ -6,7 +6,6 @@ from typing import Any
 from sqlalchemy import select, update
 
 from recado.db.engine import Database
-from recado.db.migrate import migrate
 from recado.db.models import Conversation, Delivery, SyncEntry
 from tests.builders import ANA, BETO, TEMPLATE, SetClock
 from tests.http.counter import CONVERSATIONS, Counter, open_counter
@@ -145,10 +144,8 @@ async def orders(counter: Counter) -> list[tuple[int, int, Any]]:
         return [(row.merchant_id, row.conversation_id, row.payload) for row in await session.scalars(query)]
 
 
-async def test_an_order_is_written_down_to_be_linked(empty_database_url: str) -> None:
-    database = Database(empty_database_url, syncs=True)
-    await migrate(database)
-    async with open_counter(database, enable_conversation_sync=True) as counter:
+async def test_an_order_is_written_down_to_be_linked(synced_database: Database) -> None:
+    async with open_counter(synced_database, enable_conversation_sync=True) as counter:
         ana = await counter.mine.hear("hola")
         path = f"{CONVERSATIONS}/{ana}/orders"
         longest = "x" * 200
@@ -166,7 +163,6 @@ async def test_an_order_is_written_down_to_be_linked(empty_database_url: str) ->
             await counter.refused(404, "POST", f"{CONVERSATIONS}/{nobodys}/orders", json={"order_id": "1"})
         await counter.refused(401, "POST", path, key=None, json={"order_id": "1"})
         assert await orders(counter) == expected
-    await database.close()
 
 
 async def test_without_the_sync_an_order_is_refused_with_the_remedy(counter: Counter) -> None:

@@ -1,40 +1,29 @@
 """The REST API on a running server, with keys from the command line: asked and answered over HTTP, said on WhatsApp."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 
 from tests.e2e.world import Phone
-from tests.support import RecadoServer
+from tests.processes import INHERITED, Done, run_forked
+from tests.support import WEB, RecadoServer
 
 SHOP, ANA, ROSA = "+15550100", "+51911111111", "+51900000001"
 
 
-def recado(database_url: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def recado(database_url: str, folder: Path, *words: str) -> Done:
     """Run the command in a folder without an `.env`."""
-    inherited = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
-    return subprocess.run(
-        [sys.executable, "-m", "recado.entrypoints", *words],
-        cwd=folder,
-        env=inherited | {"DATABASE_URL": database_url},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_forked(*words, folder=folder, environment=INHERITED | {"DATABASE_URL": database_url})
 
 
 def test_keys_are_made_listed_and_revoked_on_the_command_line(demo_server: RecadoServer) -> None:
-    def key(*words: str) -> subprocess.CompletedProcess[str]:
+    def key(*words: str) -> Done:
         return recado(demo_server.database_url, demo_server.folder, "key", *words)
 
     def status(secret: str) -> int:
         headers = {"Authorization": f"Bearer {secret}"}
-        return httpx.get(f"{demo_server.url}/api/v1/merchant/me", headers=headers, timeout=10).status_code
+        return WEB.get(f"{demo_server.url}/api/v1/merchant/me", headers=headers, timeout=10).status_code
 
     assert "recado key create bodega-sol --name NAME" in key("list", "bodega-sol").stderr
     made = key("create", "bodega-sol", "--name", "dashboard")

@@ -18,13 +18,13 @@ from tests.http.page import (
     answer,
     composer,
     fits_in_width,
-    needs_chromium,
+    in_chromium,
     phone,
     press_until_focused,
     write,
 )
 
-pytestmark = needs_chromium
+pytestmark = in_chromium
 
 
 async def test_a_question_is_answered_from_the_documents(simulator: Page) -> None:

@@ -17,12 +17,12 @@ from tests.http.page import (
     SHOP,
     TURN,
     Watch,
-    needs_chromium,
+    in_chromium,
     phone,
     write,
 )
 
-pytestmark = needs_chromium
+pytestmark = in_chromium
 
 
 async def test_what_was_not_sent_keeps_its_text_and_is_retried_with_the_same_id(simulator: Page, watch: Watch) -> None:

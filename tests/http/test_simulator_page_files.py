@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.http.page import ANA, IN, OUT, TURN, composer, fits_in_width, needs_chromium, phone, press_until_focused
+from tests.http.page import ANA, IN, OUT, TURN, composer, fits_in_width, in_chromium, phone, press_until_focused
 from tests.media.host import PDF, PNG
 
-pytestmark = needs_chromium
+pytestmark = in_chromium
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import pytest
 import stamina
 
 from recado.db.engine import Database
-from recado.db.migrate import migrate
 from recado.settings import get_settings
 from recado.sync.client import ConversationStateService
 from tests.builders import make_shop
@@ -15,12 +14,8 @@ from tests.sync.desk import SyncDesk
 
 
 @pytest.fixture
-async def database(empty_database_url: str) -> AsyncIterator[Database]:
-    """A migrated database that writes the outbox, of each kind in turn."""
-    database = Database(empty_database_url, syncs=True)
-    await migrate(database)
-    yield database
-    await database.close()
+def database(synced_database: Database) -> Database:
+    return synced_database
 
 
 @pytest.fixture
