@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 
-import httpx
 import pytest
 
 from recado.http.limits import MAX_BODY_BYTES
@@ -14,6 +13,7 @@ from tests.e2e.conftest import StartWorld
 from tests.e2e.world import ALL_SHOPS, World, alive, query, until
 from tests.fakes.openai_rules import last_text
 from tests.fakes.twilio_inbound import inbound_form, new_sid, sign, status_form
+from tests.support import WEB
 
 SHOP = ALL_SHOPS[0]
 STRANGER = "+15559999"
@@ -50,7 +50,7 @@ def test_a_wrong_signature_is_refused_and_nothing_stored(world: World, path: str
         headers["X-Twilio-Signature"] = sign(f"{world.server.url}{path}", form, ALL_SHOPS[1].auth_token).encode()
     elif signature is not None:
         headers["X-Twilio-Signature"] = signature.encode()
-    response = httpx.post(f"{world.server.url}{path}", data=form, headers=headers)
+    response = WEB.post(f"{world.server.url}{path}", data=form, headers=headers)
     assert response.status_code == 403
     assert events(world, form["MessageSid"]) == []
     assert world.forms(SHOP.customer(1)) == []
@@ -88,7 +88,7 @@ def test_a_form_without_its_fields_is_kept_as_dead(world: World) -> None:
         world.log_tail,
     )
     assert all(row["error"] for row in dead)
-    assert len(world.alerts("inbox event dead")) == len(dead)
+    assert len(world.alerts("event_dead")) == len(dead)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_form_without_its_fields_is_kept_as_dead(world: World) -> None:
 )
 def test_what_is_no_form_is_refused(world: World, payload: bytes) -> None:
     kinds = {"Content-Type": "application/x-www-form-urlencoded", "X-Twilio-Signature": "x"}
-    response = httpx.post(f"{world.server.url}/webhooks/twilio", content=payload, headers=kinds)
+    response = WEB.post(f"{world.server.url}/webhooks/twilio", content=payload, headers=kinds)
     assert response.status_code in {400, 403}
 
 
@@ -188,7 +188,7 @@ def test_a_very_long_name_and_a_name_with_controls(world: World) -> None:
 @pytest.mark.parametrize("path", ["/webhooks/twilio", "/webhooks/twilio/status", "/simulator/messages"])
 def test_an_oversized_body_is_refused_before_it_is_read(world: World, path: str) -> None:
     body = b"Body=" + b"x" * MAX_BODY_BYTES
-    assert httpx.post(f"{world.server.url}{path}", content=body, timeout=30).status_code == 413
+    assert WEB.post(f"{world.server.url}{path}", content=body, timeout=30).status_code == 413
     # A length that is only announced: the answer comes without one byte of the body.
     assert b" 413 " in spoken(world, path, b"Content-Length: 900000000\r\n\r\n")
     # No length, and no end in sight.

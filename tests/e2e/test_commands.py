@@ -1,9 +1,6 @@
 """The `recado` command as an operator meets it: what it refuses, what it says, and how it stops."""
 
-import os
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -15,29 +12,22 @@ from tests.e2e.conftest import StartWorld
 from tests.e2e.world import ALL_SHOPS, World, alive, query, until
 from tests.fakes.openai_api import OpenAIFake
 from tests.fakes.server import running
+from tests.processes import INHERITED, Done, Run, run_afresh, run_forked
 from tests.support import copy_database, free_port
 
 
 class Terminal:
     """A folder with nothing in it, and the command."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, run: Run = run_forked) -> None:
         self.folder = folder
-        inherited = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
-        self.environment = inherited | {"DATABASE_URL": f"sqlite+aiosqlite:///{folder}/recado.db"}
+        self.run = run
+        self.environment = INHERITED | {"DATABASE_URL": f"sqlite+aiosqlite:///{folder}/recado.db"}
 
-    def recado(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "recado.entrypoints", *words],
-            cwd=self.folder,
-            env=self.environment | environment,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+    def recado(self, *words: str, **environment: str) -> Done:
+        return self.run(*words, folder=self.folder, environment=self.environment | environment, timeout=30)
 
-    def serve(self, **environment: str) -> subprocess.CompletedProcess[str]:
+    def serve(self, **environment: str) -> Done:
         return self.recado("serve", "--port", str(free_port()), **environment)
 
 
@@ -46,7 +36,7 @@ def terminal(tmp_path: Path) -> Terminal:
     return Terminal(tmp_path)
 
 
-def refuses(done: subprocess.CompletedProcess[str], *remedies: str) -> None:
+def refuses(done: Done, *remedies: str) -> None:
     said = done.stdout + done.stderr
     assert done.returncode == 1, said
     assert "Traceback" not in said
@@ -54,7 +44,8 @@ def refuses(done: subprocess.CompletedProcess[str], *remedies: str) -> None:
         assert remedy in said
 
 
-def test_a_fresh_machine_is_led_from_one_command_to_the_next(terminal: Terminal, merchants_file: Path) -> None:
+def test_a_fresh_machine_is_led_from_one_command_to_the_next(tmp_path: Path, merchants_file: Path) -> None:
+    terminal = Terminal(tmp_path, run_afresh)
     refuses(terminal.serve(), "recado migrate")
     migrated = terminal.recado("migrate")
     assert (migrated.returncode, "schema is now at" in migrated.stdout) == (0, True)

@@ -1,10 +1,7 @@
 """`recado doctor --live` and `recado templates` as an operator meets them."""
 
 import asyncio
-import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,6 +25,7 @@ from tests.fakes.meta_inbound import ACCESS_TOKEN, PHONE_NUMBER_ID, WABA_ID
 from tests.fakes.server import Fake, running
 from tests.fakes.twilio_api import TwilioFake
 from tests.fakes.twilio_inbound import ACCOUNT_SID, AUTH_TOKEN
+from tests.processes import INHERITED, Done, run_forked
 from tests.support import free_port, prepare_database
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "doctor"
@@ -156,24 +154,15 @@ class Terminal:
     def __init__(self, folder: Path, twilio: TwilioFake) -> None:
         self.database = folder / "recado.db"
         self.folder = folder
-        inherited = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
-        self.environment = inherited | {
+        self.environment = INHERITED | {
             "DATABASE_URL": f"sqlite+aiosqlite:///{self.database}",
             "TWILIO_API_BASE_URL": twilio.url,
             "PUBLIC_BASE_URL": PUBLIC,
             "MODEL_PROVIDER": "demo",
         }
 
-    def recado(self, *words: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "recado.entrypoints", *words],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
+    def recado(self, *words: str) -> Done:
+        done = run_forked(*words, folder=self.folder, environment=self.environment, timeout=180)
         assert "Traceback" not in done.stdout + done.stderr
         assert AUTH_TOKEN not in done.stdout + done.stderr
         return done

@@ -1,7 +1,5 @@
 """What `recado doctor` says of the conversation API: whether it can be reached, speaks as it should, and is in step."""
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,13 +9,14 @@ import pytest
 from sqlalchemy import update
 
 from recado.db.engine import Database
-from recado.db.migrate import migrate
 from recado.db.models import SyncEntry, SyncSession
 from recado.entrypoints.doctor_sync import examine_sync
 from recado.entrypoints.finding import Finding
 from recado.settings import Settings
 from tests.builders import SetClock, make_shop
+from tests.databases import bring_up_to_date
 from tests.fakes.conversation_api import ConversationApiFake
+from tests.processes import run_forked
 from tests.support import copy_database, free_port
 from tests.sync.raw_server import answer, raw_server
 
@@ -28,7 +27,7 @@ KEY = "key-of-the-conversation-api-9f27"
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     """A migrated database that writes the outbox."""
     database = Database(f"sqlite+aiosqlite:///{tmp_path}/test.db", syncs=True)
-    await migrate(database)
+    await bring_up_to_date(database)
     yield database
     await database.close()
 
@@ -178,20 +177,16 @@ async def test_a_database_without_the_outbox(tmp_path: Path, api: ConversationAp
 
 def test_the_command_shows_it_and_fails(tmp_path: Path, prepared_shops: Path, api: ConversationApiFake) -> None:
     copy_database(prepared_shops, tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-m", "recado.entrypoints", "doctor"],
-        cwd=tmp_path,
-        env={
+    done = run_forked(
+        "doctor",
+        folder=tmp_path,
+        environment={
             "PATH": "",
             "DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path}/recado.db",
             "ENABLE_CONVERSATION_SYNC": "true",
             "CARTAAI_API_BASE_URL": api.url,
             "CARTAAI_API_KEY": "wrong-key-of-somebody",
         },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
     )
     failing = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
     assert done.returncode == 1

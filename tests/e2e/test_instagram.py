@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
@@ -15,7 +14,7 @@ from tests.e2e.world import Phone, query, until
 from tests.fakes.instagram_api import InstagramFake, Sent
 from tests.fakes.instagram_inbound import ACCESS_TOKEN, ACCOUNT, APP_SECRET, VERIFY_TOKEN, message_event, post, sign
 from tests.fakes.server import running
-from tests.support import RecadoServer
+from tests.support import WEB, RecadoServer
 
 SHOP, ROSA = "+15550100", "+51900000001"
 ANA, BETO = "6543210000000001", "6543210000000002"
@@ -53,7 +52,7 @@ class Scene:
         now = int((time.time() + self.ahead.total_seconds()) * 1_000)
         event = message_event(text, sender=person, timestamp=now)
         body = post(event)
-        answer = httpx.post(f"{self.server.url}/webhooks/meta", content=body, headers=sign(body), timeout=20)
+        answer = WEB.post(f"{self.server.url}/webhooks/meta", content=body, headers=sign(body), timeout=20)
         assert answer.status_code == 200, answer.text
         return str(event["message"]["mid"])
 
@@ -77,7 +76,7 @@ class Scene:
     def later(self, **duration: float) -> None:
         moved = timedelta(**duration)
         body = {"advance_seconds": moved.total_seconds()}
-        assert httpx.post(f"{self.server.url}/simulator/clock", json=body, timeout=10).status_code == 200
+        assert WEB.post(f"{self.server.url}/simulator/clock", json=body, timeout=10).status_code == 200
         self.ahead += moved
 
     def answers(self, person: str) -> list[dict[str, Any]]:

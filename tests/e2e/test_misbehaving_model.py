@@ -28,7 +28,7 @@ def test_a_withdrawn_model_gives_way_to_the_next_with_one_alert(world: World) ->
     for person in people:
         assert world.gets(person)[0]["Body"] == "echo: hola"
     assert world.openai.calls("gpt-4-gone") >= 1
-    withdrawn = world.alerts("model withdrawn")
+    withdrawn = world.alerts("model_withdrawn")
     assert len(withdrawn) == 1
     assert "gpt-4-gone" in withdrawn[0]
 
@@ -60,7 +60,7 @@ def test_a_customer_s_model_is_told_and_tries_twice_more(world: World, number: i
     case, ana = f"caso-{number}-siempre", SHOP.customer(number)
     world.openai.apply_script([when(case, mistake)])
     asked_before = notifications(world)
-    alerts = len(world.alerts("gave nothing usable"))
+    alerts = len(world.alerts("reply_unusable"))
     world.inbound(SHOP, ana, case)
     assert APOLOGY in world.gets(ana)[0]["Body"]
     chats = answered_by_the_model(world, case)
@@ -70,7 +70,7 @@ def test_a_customer_s_model_is_told_and_tries_twice_more(world: World, number: i
         assert problem in heard[-1]
     assert notifications(world) == asked_before
     # The apology says that the team was told: it was.
-    until(lambda: len(world.alerts("gave nothing usable")) == alerts + 1, world.log_tail)
+    until(lambda: len(world.alerts("reply_unusable")) == alerts + 1, world.log_tail)
 
 
 def notifications(world: World) -> int:

@@ -91,7 +91,7 @@ def test_what_is_final_is_given_up_with_its_reason(world: World, name: str) -> N
     assert delivery["provider_code"] == str(FINAL[name])
     assert str(FINAL[name]) in delivery["error"]
     assert len(world.sends(person(number))) == 1
-    lines = [line for line in world.alerts("delivery given up") if f"delivery_id={delivery['id']}" in line]
+    lines = [line for line in world.alerts("delivery_given_up") if f"delivery_id={delivery['id']}" in line]
     assert len(lines) == (name != "unsubscribed"), "a person's own choice is no failure"
     assert all(str(FINAL[name]) in line for line in lines)
     assert all(person(number) not in line for line in lines)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.e2e.world import ALL_SHOPS, Phone, alive
-from tests.support import RecadoServer
+from tests.support import WEB, RecadoServer
 
 SHOP = ALL_SHOPS[0]
 JSON = {"Content-Type": "application/json"}
@@ -49,34 +49,34 @@ def problem(answer: httpx.Response, *fragments: str) -> None:
 @pytest.mark.parametrize("name", BAD_MESSAGES)
 def test_a_bad_message_is_refused(demo: RecadoServer, name: str) -> None:
     body, fragment = BAD_MESSAGES[name]
-    answer = httpx.post(f"{demo.url}/simulator/messages", content=json.dumps(body).encode(), headers=JSON)
+    answer = WEB.post(f"{demo.url}/simulator/messages", content=json.dumps(body).encode(), headers=JSON)
     problem(answer, fragment)
     assert Phone(demo, SHOP.customer(1), SHOP.simulator).messages() == []
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"from=x", b'{"a": ' * 500, b"NaN"])
 def test_what_is_no_json_is_refused(demo: RecadoServer, content: bytes) -> None:
-    problem(httpx.post(f"{demo.url}/simulator/messages", content=content, headers=JSON), "body")
+    problem(WEB.post(f"{demo.url}/simulator/messages", content=content, headers=JSON), "body")
 
 
 @pytest.mark.parametrize("seconds", [0, -1, "soon", None, 1e20, "Infinity", True, [1]])
 def test_the_clock_does_not_jump_anywhere(demo: RecadoServer, seconds: object) -> None:
-    before = httpx.get(f"{demo.url}/simulator/clock").json()["offset_seconds"]
+    before = WEB.get(f"{demo.url}/simulator/clock").json()["offset_seconds"]
     if seconds is not True:  # JSON's true is one second to Pydantic: harmless
-        problem(httpx.post(f"{demo.url}/simulator/clock", json={"advance_seconds": seconds}), "advance_seconds")
-        assert httpx.get(f"{demo.url}/simulator/clock").json()["offset_seconds"] == before
+        problem(WEB.post(f"{demo.url}/simulator/clock", json={"advance_seconds": seconds}), "advance_seconds")
+        assert WEB.get(f"{demo.url}/simulator/clock").json()["offset_seconds"] == before
 
 
 @pytest.mark.parametrize("path", ["messages", "events", "messages?phone=", "messages?phone=Ana", "events?phone=1"])
 def test_reading_needs_a_phone(demo: RecadoServer, path: str) -> None:
-    problem(httpx.get(f"{demo.url}/simulator/{path}"), "phone")
+    problem(WEB.get(f"{demo.url}/simulator/{path}"), "phone")
 
 
 def test_other_ways_in_are_problems_too(demo: RecadoServer) -> None:
-    problem(httpx.get(f"{demo.url}/nowhere"))
-    problem(httpx.get(f"{demo.url}/simulator/static/../../settings.py"))
-    problem(httpx.get(f"{demo.url}/simulator/static/none.js"), "none.js")
-    wrong_method = httpx.delete(f"{demo.url}/simulator/messages")
+    problem(WEB.get(f"{demo.url}/nowhere"))
+    problem(WEB.get(f"{demo.url}/simulator/static/../../settings.py"))
+    problem(WEB.get(f"{demo.url}/simulator/static/none.js"), "none.js")
+    wrong_method = WEB.delete(f"{demo.url}/simulator/messages")
     problem(wrong_method)
     assert wrong_method.status_code == 405
 
@@ -89,7 +89,7 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.li
 @given(changes=st.dictionaries(st.sampled_from(["from", "to", "text", "name", "reply_to", "id", "button"]), VALUES))
 def test_anything_at_all_is_taken_or_refused(demo: RecadoServer, changes: dict[str, Any]) -> None:
     content = json.dumps({**GOOD, "from": SHOP.customer(2), **changes}).encode()
-    answer = httpx.post(f"{demo.url}/simulator/messages", content=content, headers=JSON)
+    answer = WEB.post(f"{demo.url}/simulator/messages", content=content, headers=JSON)
     if answer.status_code == 202:
         assert answer.json()["id"]
     else:

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
-import httpx
 import pytest
 
 from tests.e2e.world import ALL_SHOPS, Phone, Shop, until
-from tests.support import RecadoServer
+from tests.support import WEB, RecadoServer
 
 Talk = Callable[[int], "Talkers"]
 
@@ -136,8 +135,8 @@ def test_outside_the_window_the_answer_is_a_template(talk: Talk) -> None:
     people = talk(8)
     people.ask(people.ana, "Do you sell candles in the shop?")
     people.ana.hears("I am asking the team")
-    before = httpx.get(f"{people.url}/simulator/clock").json()["offset_seconds"]
-    moved = httpx.post(f"{people.url}/simulator/clock", json={"advance_seconds": 25 * 3600}).json()
+    before = WEB.get(f"{people.url}/simulator/clock").json()["offset_seconds"]
+    moved = WEB.post(f"{people.url}/simulator/clock", json={"advance_seconds": 25 * 3600}).json()
     assert moved["offset_seconds"] == before + 25 * 3600
     people.rosa.says("Yes, three kinds.")
     reply = people.ana.hears("Yes, three kinds", count=2)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
@@ -30,7 +29,7 @@ from tests.fakes.meta_inbound import (
 from tests.fakes.meta_wire import Sent
 from tests.fakes.recorder import JsonObject
 from tests.fakes.server import running
-from tests.support import RecadoServer
+from tests.support import WEB, RecadoServer
 
 ROSA_DIGITS = ROSA.removeprefix("+")
 TEMPLATE: JsonObject = {"name": "question_v1", "language": "es", "body": TEXTS[QUESTION_REQUEST]["es"]}
@@ -58,7 +57,7 @@ class Line:
         fields = {**HIDDEN, "timestamp": str(int(time.time())), **more}
         people = [contact(wa_id=fields["from"], user_id=fields["from_user_id"])]
         body = body_of(messages_post(text_message(said, **fields), contacts=people))
-        answer = httpx.post(f"{self.server.url}/webhooks/meta", content=body, headers=sign(body), timeout=20)
+        answer = WEB.post(f"{self.server.url}/webhooks/meta", content=body, headers=sign(body), timeout=20)
         assert answer.status_code == 200, answer.text
 
     def gets(self, person: str, fragment: str) -> Sent:

@@ -1,46 +1,24 @@
 """Several processes on one PostgreSQL database: `recado serve`, and two workers on a queue that they share."""
 
 import os
-import subprocess
-import sys
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import pytest
 import redis
 from sqlalchemy import make_url
 
-from tests.conftest import POSTGRES_URL
+from tests.databases import POSTGRES_URL, connect_postgres
+from tests.e2e.workers import workers
 from tests.e2e.world import ALL_SHOPS, Phone, until
 from tests.fakes.conversation_api import ConversationApiFake
+from tests.processes import INHERITED
 from tests.support import RecadoServer
 
 REDIS_URL = os.environ.get("RECADO_TEST_REDIS_URL", "redis://127.0.0.1:6379") + "/9"
 CROWD = 15
 TALKS, EACH = 10, 3
-
-
-def connect() -> psycopg.Connection[tuple[object, ...]]:
-    url = make_url(POSTGRES_URL).set(drivername="postgresql")
-    return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
-
-
-@pytest.fixture
-def schema(postgres_missing: str | None) -> Iterator[str]:
-    """A PostgreSQL schema of its own; the queue's tables lie in it too."""
-    if postgres_missing:
-        pytest.skip(postgres_missing)
-    name = f"recado_e2e_{uuid.uuid4().hex[:12]}"
-    with connect() as connection:
-        connection.execute(f"CREATE SCHEMA {name}")
-        try:
-            yield name
-        finally:
-            connection.execute(f"DROP SCHEMA {name} CASCADE")
 
 
 @pytest.fixture
@@ -54,32 +32,6 @@ def empty_redis() -> Iterator[str]:
     yield REDIS_URL
     client.flushdb()
     client.close()
-
-
-@contextmanager
-def workers(server: RecadoServer, environment: dict[str, str], count: int) -> Iterator[Callable[[], None]]:
-    """Start so many `recado worker` processes; gives a function that waits until all are working."""
-    logs = [server.folder / f"worker-{number}.log" for number in range(count)]
-    processes = []
-    for log in logs:
-        with log.open("wb") as output:
-            command = [sys.executable, "-m", "recado.entrypoints", "worker"]
-            processes.append(
-                subprocess.Popen(command, cwd=server.folder, env=environment, stdout=output, stderr=output)
-            )
-
-    def wait() -> None:
-        for log, process in zip(logs, processes, strict=True):
-            until(lambda log=log, process=process: "working" in log.read_text() or process.poll(), log.read_text, 40)
-            assert process.poll() is None, log.read_text()
-
-    try:
-        yield wait
-    finally:
-        for process in processes:
-            process.terminate()
-        codes = [process.wait(20) for process in processes]
-        assert codes == [0] * count, [log.read_text() for log in logs]
 
 
 @pytest.fixture
@@ -109,13 +61,12 @@ def test_two_workers_share_the_work_without_doubles(
     }
     server = RecadoServer(tmp_path, settings)
     server.prepare(merchants_file)
-    inherited = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
     common = {
         "MODEL_PROVIDER": "demo",
         "CHECKPOINT_URL": f"sqlite:///{tmp_path}/checkpoints.db",
         "TURN_QUIET_SECONDS": "0.2",
     }
-    with workers(server, inherited | settings | common, 2) as wait:
+    with workers(server, INHERITED | settings | common, 2) as wait:
         server.start()
         try:
             wait()
@@ -177,7 +128,7 @@ def history(api: ConversationApiFake, session: str) -> list[tuple[str, str]]:
 
 
 def assert_no_doubles(schema: str) -> None:
-    with connect() as connection:
+    with connect_postgres() as connection:
         connection.execute(f"SET search_path TO {schema}")
         doubles = connection.execute(
             "SELECT conversation_id, text, count(*) FROM messages WHERE role = 'response'"

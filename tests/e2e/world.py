@@ -15,7 +15,7 @@ import yaml
 from tests.fakes.openai_api import OpenAIFake
 from tests.fakes.twilio_api import TwilioFake
 from tests.fakes.twilio_inbound import inbound_form, sign, status_form
-from tests.support import RecadoServer
+from tests.support import WEB, RecadoServer
 
 T = TypeVar("T")
 PATIENCE = 20.0
@@ -137,7 +137,7 @@ def query(server: RecadoServer, sql: str, *values: object) -> list[sqlite3.Row]:
 
 
 def alive(server: RecadoServer) -> bool:
-    return httpx.get(f"{server.url}/readyz", timeout=10).status_code == 200
+    return WEB.get(f"{server.url}/readyz", timeout=10).status_code == 200
 
 
 class Phone:
@@ -149,12 +149,12 @@ class Phone:
     def says(self, text: str, **more: str) -> str:
         """Send a message; its id."""
         body = {"from": self.number, "to": self.shop, "text": text, "name": self.name, **more}
-        answer = httpx.post(f"{self.url}/simulator/messages", json=body, timeout=10)
+        answer = WEB.post(f"{self.url}/simulator/messages", json=body, timeout=10)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
     def messages(self) -> list[dict[str, Any]]:
-        answer = httpx.get(f"{self.url}/simulator/messages", params={"phone": self.number}, timeout=10)
+        answer = WEB.get(f"{self.url}/simulator/messages", params={"phone": self.number}, timeout=10)
         return list(answer.raise_for_status().json())
 
     def heard(self) -> list[dict[str, Any]]:
@@ -233,7 +233,7 @@ class World:
     def alerts(self, fragment: str) -> list[str]:
         """The log's alerts that hold `fragment`."""
         lines = self.server.log.read_text(errors="replace").splitlines()
-        return [line for line in lines if "alert" in line and fragment in line]
+        return [line for line in lines if "alert" in line and "alert told" not in line and fragment in line]
 
     def deliveries(self, number: str) -> list[sqlite3.Row]:
         """A person's deliveries, oldest first."""
