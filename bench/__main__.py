@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench import calls, intake, startup, sync, turns
+from bench import calls, intake, startup, sync, tracing, turns
 from bench.report import Table, draw, machine
 
 BENCHMARKS: Mapping[str, Callable[[Path], list[Table]]] = {
@@ -15,6 +15,7 @@ BENCHMARKS: Mapping[str, Callable[[Path], list[Table]]] = {
     "calls": calls.run,
     "sync": sync.run,
     "startup": startup.run,
+    "tracing": tracing.run,
 }
 
 

@@ -8,7 +8,7 @@ import sys
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from recado.channels.twilio.channel import read_form, verify
+from recado.channels.twilio.forms import read_form, verify
 from tests.fakes.twilio_inbound import AUTH_TOKEN
 
 
