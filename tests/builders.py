@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import select
 
 from recado.agent.protocol import AgentReply, AgentResult
-from recado.alerts.service import Alerts
 from recado.campaigns.apply import apply_file
 from recado.campaigns.templates import check_text
 from recado.channels.base import Attachment, InboundMessage, OutboundMessage, StatusUpdate, Template
@@ -44,20 +43,6 @@ class SetClock(Clock):
 
     def forward(self, **duration: float) -> None:
         self.time += timedelta(**duration)
-
-
-class AlertLog(Alerts):
-    """Keeps the alerts."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, str, dict[str, Any]]] = []
-
-    async def send(self, title: str, description: str, **context: Any) -> None:
-        self.sent.append((title, description, context))
-
-    @property
-    def titles(self) -> list[str]:
-        return [title for title, _, _ in self.sent]
 
 
 class ProcessDies(BaseException):

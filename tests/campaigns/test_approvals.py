@@ -21,7 +21,8 @@ from recado.db.models import ChannelAccount, Merchant
 from recado.merchants.account import Account
 from recado.merchants.repository import to_account
 from recado.settings import Settings
-from tests.builders import AlertLog, SetClock, apply_specs
+from tests.alert_log import AlertLog
+from tests.builders import SetClock, apply_specs
 from tests.fakes.meta_api import MetaFake
 from tests.fakes.meta_inbound import ACCESS_TOKEN, PHONE_NUMBER_ID, WABA_ID
 from tests.fakes.server import running
@@ -94,9 +95,9 @@ async def office(database: Database, servers: tuple[TwilioFake, MetaFake]) -> As
     settings = Settings(
         _env_file=None, twilio_api_base_url=twilio.url, meta_graph_base_url=meta.url, provider_timeout_seconds=10
     )
-    alerts = AlertLog()
+    alerts = AlertLog(database)
     async with open_managements(settings, SetClock()) as managements:
-        yield Office(database, Approvals(database, managements, alerts), alerts, twilio, meta, settings)
+        yield Office(database, Approvals(database, managements, SetClock()), alerts, twilio, meta, settings)
 
 
 def by_status(outcomes: Sequence[Outcome]) -> dict[str, int]:
@@ -266,14 +267,14 @@ async def test_what_the_yaml_names_is_looked_up_by_its_id(office: Office) -> Non
 async def test_approvals_are_asked_for_while_somebody_waits(office: Office) -> None:
     await office.shop(TWILIO)
     await office.create()
-    jobs = ApprovalJobs(office.database, SetClock(), office.alerts, office.settings)
+    jobs = ApprovalJobs(office.database, SetClock(), office.settings)
     ids = {name: languages["es"]["id"] for name, languages in (await office.kept()).items()}
     office.twilio.content.approve(ids[QUESTION_ANSWER], "rejected", rejection_reason="Too vague")
     await jobs.refresh()
     await jobs.refresh()
     assert (await office.kept())[QUESTION_ANSWER]["es"]["status"] == "rejected"
     [(title, text, context)] = office.alerts.sent
-    assert title == "template rejected"
+    assert title == "template_withdrawn"
     assert "Too vague" in text
     assert "recado templates create" in text
     assert context["merchant_id"] == office.merchant_id
@@ -296,7 +297,7 @@ async def test_a_refresh_that_finds_nobody_home_says_so_in_the_log_only(office: 
 
 def test_once_an_hour(tmp_path: Path) -> None:
     clock, database = SetClock(), Database(f"sqlite+aiosqlite:///{tmp_path}/unused.db")
-    jobs = ApprovalJobs(database, clock, AlertLog(), Settings(_env_file=None))
+    jobs = ApprovalJobs(database, clock, Settings(_env_file=None))
     assert [jobs.is_due(), jobs.is_due()] == [True, False]
     clock.time += EVERY
     assert [jobs.is_due(), jobs.is_due()] == [True, False]

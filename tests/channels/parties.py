@@ -13,9 +13,9 @@ from recado.channels.simulator.channel import SimulatorChannel, SimulatorNetwork
 from recado.channels.twilio.channel import TwilioChannel
 from recado.clock import Clock
 from recado.db.engine import Database
-from recado.db.migrate import migrate
 from recado.merchants.account import Account
 from tests.builders import ANA
+from tests.databases import bring_up_to_date
 from tests.fakes.server import running
 from tests.fakes.twilio_api import TwilioFake
 from tests.fakes.twilio_inbound import ACCOUNT_SID, AUTH_TOKEN, inbound_form, status_form
@@ -116,7 +116,7 @@ async def twilio(_folder: Path) -> AsyncIterator[Party]:
 async def simulator(folder: Path) -> AsyncIterator[Party]:
     """The simulator's adapter on a database."""
     database = Database(f"sqlite+aiosqlite:///{folder}/test.db")
-    await migrate(database)
+    await bring_up_to_date(database)
     network = SimulatorNetwork(database, Clock())
 
     def inbound(text: str = "", *, id: str = "SM1", quoting: str | None = None, button: str | None = None) -> bytes:

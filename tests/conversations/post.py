@@ -14,7 +14,8 @@ from recado.conversations.outbox import Outbox
 from recado.conversations.repository import ConversationRepository, conversations_with_due_deliveries
 from recado.conversations.statuses import apply_status
 from recado.db.models import ChannelAccount, Contact, Delivery
-from tests.builders import AlertLog, Line, Shop
+from tests.alert_log import AlertLog
+from tests.builders import Line, Shop
 
 LONG = "Una frase entera que no es corta. " * 300
 
@@ -23,13 +24,13 @@ class Post:
     """A shop with its outbox."""
 
     def __init__(self, shop: Shop) -> None:
-        self.shop, self.line, self.alerts = shop, Line(), AlertLog()
+        self.shop, self.line, self.alerts = shop, Line(), AlertLog(shop.database)
         self.outbox = self.new_outbox("first")
 
     def new_outbox(self, process_id: str, *, alone: bool = False) -> Outbox:
         shop = self.shop
         channels = dict.fromkeys(RULES, self.line)
-        return Outbox(shop.database, shop.clock, channels, self.alerts, process_id, alone=alone)
+        return Outbox(shop.database, shop.clock, channels, process_id, alone=alone)
 
     async def deliver(self, conversation_id: int, outbox: Outbox | None = None) -> list[Delivery]:
         await (outbox or self.outbox).deliver(conversation_id, self.shop.merchant_id)
@@ -61,7 +62,7 @@ class Post:
         async with self.shop.database.transaction() as session:
             repository = ConversationRepository(session, self.shop.merchant_id)
             update = StatusUpdate(provider_id, state, delivery_id, **more)
-            return await apply_status(repository, self.alerts, update, self.shop.clock.now())
+            return await apply_status(repository, update, self.shop.clock.now())
 
     @contextmanager
     def statements(self) -> Iterator[list[str]]:

@@ -91,11 +91,11 @@ async def test_an_operator_hears_at_80_percent_and_at_100_once_a_day(post: Post)
     heard = []
     for person in people(8):
         await ask(post, person)
-        heard.append(post.alerts.titles[:])
+        heard.append(await post.alerts.told(post.shop.clock))
         post.shop.clock.forward(minutes=1)
     assert heard[2] == []
-    assert heard[3] == ["daily limit at 80 %"]
-    assert heard[4] == ["daily limit at 80 %", "daily limit at 100 %"]
+    assert heard[3] == ["daily_limit_near"]
+    assert heard[4] == ["daily_limit_near", "daily_limit_reached"]
     assert heard[7] == heard[4]
     for _, reason, context in post.alerts.sent:
         assert "5 new people" in reason
@@ -103,7 +103,7 @@ async def test_an_operator_hears_at_80_percent_and_at_100_once_a_day(post: Post)
         assert context["merchant_id"] == post.shop.merchant_id
     post.shop.clock.forward(hours=24)
     await ask(post, *(f"+5188{number:07}" for number in range(5)))
-    assert post.alerts.titles[2:] == ["daily limit at 80 %", "daily limit at 100 %"]
+    assert (await post.alerts.told(post.shop.clock))[2:] == ["daily_limit_near", "daily_limit_reached"]
 
 
 async def test_nought_is_no_cap_and_nothing_is_the_channels(post: Post) -> None:

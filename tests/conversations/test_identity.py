@@ -171,7 +171,7 @@ async def test_an_id_without_a_number_leaves_no_number_to_be_known_by(inbox: Inb
     await inbox.tell(IdentityChanged(ID, NEW_ID))
     assert await people(inbox) == [(NEW_ID, None, None)]
     assert await inbox.staff_name(NEW_ID) is None
-    assert inbox.alerts.titles == ["security: staff number changed"]
+    assert inbox.alerts.conditions == ["security_staff_number_changed"]
 
 
 async def test_a_known_person_costs_no_query_more(inbox: Inbox) -> None:

@@ -131,7 +131,7 @@ async def test_only_the_person_themselves_stops(database: Database, inbox: Inbox
 async def test_staff_who_stop_are_told_of_and_come_back(inbox: Inbox) -> None:
     await inbox.write("STOP", ROSA)
     ((title, reason, context),) = inbox.alerts.sent
-    assert (title, context["merchant_user_id"]) == ("staff member opted out", await inbox.member(ROSA))
+    assert (title, context["merchant_user_id"]) == ("staff_opted_out", await inbox.member(ROSA))
     assert "START" in reason
     assert ROSA not in reason + str(context)
     await inbox.write("START", ROSA)

@@ -64,7 +64,7 @@ async def test_the_backoff_grows_and_it_gives_up_with_an_alert(post: Post) -> No
     first, second = await post.deliver(conversation_id)
     assert (first.state, first.attempts) == ("failed", MAX_ATTEMPTS)
     assert f"gave up after {MAX_ATTEMPTS} attempts" in str(first.error)
-    assert post.alerts.titles == ["delivery given up"]
+    assert post.alerts.conditions == ["delivery_given_up"]
     assert post.alerts.sent[0][2]["delivery_id"] == first.id
     assert second.state == "sent", "what follows must still go"
 
@@ -77,7 +77,7 @@ async def test_what_cannot_work_fails_at_once(post: Post) -> None:
     delivery = (await post.deliver(conversation_id))[-1]
     assert (delivery.state, delivery.provider_code, delivery.error) == ("failed", error.code, str(error))
     ((title, reason, _),) = post.alerts.sent
-    assert (title, reason) == ("delivery given up", "no such number; correct the number")
+    assert (title, reason) == ("delivery_given_up", "no such number; correct the number")
     assert len(post.line.tries) == 1
 
 
@@ -108,7 +108,7 @@ async def test_a_closed_window_without_a_template_fails_and_says_why(post: Post)
     (delivery,) = await post.deliver(conversation_id)
     assert (delivery.state, delivery.provider_code) == ("failed", "window_closed")
     assert "24-hour window" in str(delivery.error)
-    assert post.alerts.titles == ["delivery given up"]
+    assert post.alerts.conditions == ["delivery_given_up"]
     assert "24-hour window" in post.alerts.sent[0][1]
     assert post.line.tries == []
 
@@ -137,7 +137,7 @@ async def test_when_it_says_so_of_a_template_it_fails(post: Post, template: obje
     post.line.plan = [(WindowClosed("closed", "63016"), False)] * 2
     (delivery,) = await post.deliver(conversation_id)
     assert (delivery.state, delivery.provider_code) == ("failed", "63016")
-    assert post.alerts.titles == ["delivery given up"]
+    assert post.alerts.conditions == ["delivery_given_up"]
 
 
 async def test_a_long_text_goes_in_parts_in_order_and_buttons_come_last(post: Post) -> None:
@@ -180,7 +180,7 @@ async def test_a_rest_that_the_window_cut_off_raises_an_alert(post: Post) -> Non
     post.line.gate.set()
     deliveries = await sending
     assert [(d.state, d.sent_as) for d in deliveries] == [("sent", "text"), ("failed", None), ("failed", None)]
-    assert post.alerts.titles == ["delivery given up"] * 2, "half an answer arrived, and nobody would know"
+    assert post.alerts.conditions == ["delivery_given_up"] * 2, "half an answer arrived, and nobody would know"
 
 
 async def test_what_an_adapter_should_not_raise_is_looked_up_and_sent_once(post: Post) -> None:

@@ -55,7 +55,7 @@ async def test_a_template_that_is_not_approved_leaves_its_text_until_the_person_
 
 def check_alert(post: Post, template: Template) -> None:
     ((title, reason, context),) = post.alerts.sent
-    assert title == "delivery given up"
+    assert title == "delivery_given_up"
     assert f"template {template.name} (es)" in reason
     assert "`templates` of the channel" in reason
     assert "recado apply" in reason

@@ -65,7 +65,7 @@ async def test_the_end_is_the_same_for_every_order(
     post: Post, sent: dict[str, list[Delivery]], kind: str, failure: type[SendError], order: list[str], by_id: bool
 ) -> None:
     for delivery in sent[kind]:
-        post.alerts.sent.clear()
+        post.alerts.clear()
         with suppress(Undo):
             async with post.shop.database.transaction() as session:
                 repository = ConversationRepository(session, post.shop.merchant_id)
@@ -73,7 +73,7 @@ async def test_the_end_is_the_same_for_every_order(
                     failed = {"code": "1", "failure": failure} if state == "failed" else {}
                     known = delivery.id if by_id else None
                     update = StatusUpdate(str(delivery.provider_message_id), state, known, **failed)
-                    assert await apply_status(repository, post.alerts, update, post.shop.clock.now())
+                    assert await apply_status(repository, update, post.shop.clock.now())
                     await session.flush()
                 now = await session.get_one(Delivery, delivery.id)
                 assert (now.state, now.provider_message_id) == (

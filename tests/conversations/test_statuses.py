@@ -95,7 +95,7 @@ async def test_closed_by_a_late_status_the_template_goes(post: Post) -> None:
     assert (delivery.state, delivery.provider_message_id, post.line.texts) == ("sent", "p2", ["uno", TEMPLATE.name])
     assert await post.status("failed", "p2", code="63016", failure=WindowClosed)
     assert (await post.shop.deliveries(conversation_id))[0].state == "failed"
-    assert post.alerts.titles == ["delivery failed at the provider"]
+    assert post.alerts.conditions == ["delivery_failed"]
 
 
 async def test_closed_by_a_status_that_overtakes_the_send_the_template_goes_all_the_same(post: Post) -> None:

@@ -181,6 +181,7 @@ async def test_a_long_document_is_embedded_by_its_beginning(library: Library, da
     assert [[len(each) for each in call] for call in embedder.calls] == [[MAX_CHARACTERS]]
 
 
+@pytest.mark.usefixtures("new_tables")
 async def test_looking_for_what_is_missing_reads_nothing_else(library: Library, database: Database) -> None:
     """The sweep looks every few seconds."""
     await library.fill(3)

@@ -207,6 +207,7 @@ FROM number
 """
 
 
+@pytest.mark.usefixtures("new_tables")
 async def test_the_indexes_are_used(library: Library, database: Database) -> None:
     async with database.transaction() as session:
         values = {"merchant_id": library.shop.merchant_id, "now": NOON, "content": "y" * 1_000}

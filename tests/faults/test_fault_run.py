@@ -17,7 +17,6 @@ from recado.clock import Clock
 from recado.conversations.outbox import Outbox
 from recado.conversations.service import ConversationService, Reply
 from recado.db.engine import Database
-from recado.db.migrate import migrate
 from recado.db.models import ChannelAccount, Delivery, InboxEvent
 from recado.jobs.nudges import Nudges
 from recado.jobs.worker import make_queue, make_worker, run_worker
@@ -25,7 +24,9 @@ from recado.merchants.repository import find_accounts
 from recado.turns.ingest import Ingest
 from recado.turns.intake import Intake
 from recado.turns.sweep import sweep
-from tests.builders import AlertLog, apply_specs, merchant_spec
+from tests.alert_log import AlertLog
+from tests.builders import apply_specs, merchant_spec
+from tests.databases import bring_up_to_date
 from tests.fakes.server import running
 from tests.faults.providers import Meta, Sent, Twilio
 
@@ -48,11 +49,11 @@ class Run:
     database: Database
     seed: int = SEED
     clock: Clock = field(default_factory=Clock)
-    alerts: AlertLog = field(default_factory=AlertLog)
     said: dict[int, list[str]] = field(default_factory=dict)
     """What each conversation is told, in order."""
 
     def __post_init__(self) -> None:
+        self.alerts, self.failed_jobs = AlertLog(self.database), list[str]()
         self.random = random.Random(self.seed)
         self.nudges = Nudges(make_queue("memory://"))
         self.intake = Intake(self.database, self.clock, self.nudges)
@@ -97,8 +98,8 @@ class Run:
         """The jobs, by a worker on the queue in memory, and the provider's statuses."""
         channel = self.provider.channel()
         channels = {self.provider.kind: channel}
-        outbox = Outbox(self.database, self.clock, channels, self.alerts, "run", alone=True)
-        ingest = Ingest(self.database, self.clock, channels, self.alerts, self.nudges)
+        outbox = Outbox(self.database, self.clock, channels, "run", alone=True)
+        ingest = Ingest(self.database, self.clock, channels, self.nudges)
 
         async def deliver(conversation_id: int, merchant_id: int) -> None:
             due_at = await outbox.deliver(conversation_id, merchant_id)
@@ -108,7 +109,10 @@ class Run:
         async def look(*, at_start: bool = False) -> None:
             await sweep(self.database, self.clock, self.nudges, at_start=at_start)
 
-        worker = make_worker(self.nudges, {"deliver": deliver, "ingest": ingest.run, "sweep": look}, 12)
+        async def no_failure(name: str, error: str, _ids: object) -> None:
+            self.failed_jobs.append(f"{name}: {error}")
+
+        worker = make_worker(self.nudges, {"deliver": deliver, "ingest": ingest.run, "sweep": look}, 12, no_failure)
         stopping = asyncio.Event()
         await self.nudges.queue.connect()
         try:
@@ -154,7 +158,7 @@ class Run:
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     database = Database(f"sqlite+aiosqlite:///{tmp_path}/run.db")
-    await migrate(database)
+    await bring_up_to_date(database)
     yield database
     await database.close()
 
@@ -188,7 +192,7 @@ async def check_rows(run: Run) -> None:
     assert states.total() == MESSAGES
     assert set(ids) == {sent.id for sent in run.provider.taken()}
     assert set(inbox) == {"done"}
-    assert run.alerts.sent == []
+    assert run.alerts.sent == run.failed_jobs == []
 
 
 def check_arrivals(run: Run) -> None:

@@ -17,8 +17,8 @@ from recado.channels.base import RawEvent
 from recado.db.models import Conversation, Message, SyncEntry
 from recado.jobs.worker import Handler
 from recado.settings import Settings
+from recado.turns.apology import APOLOGY
 from recado.turns.repository import TurnRepository
-from recado.turns.service import APOLOGY
 from tests.builders import ANA, NOON, ROSA, ProcessDies
 from tests.e2e.world import ask, says, tool, when
 from tests.fakes.openai_api import OpenAIFake

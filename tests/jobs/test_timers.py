@@ -27,7 +27,10 @@ class Looking:
 
         async def sweep(*, at_start: bool = False) -> None: ...
 
-        return make_worker(self.nudges, {"deliver": deliver, "sweep": sweep}, 4)
+        async def no_failure(name: str, error: str, _ids: object) -> None:
+            raise AssertionError(f"{name}: {error}")
+
+        return make_worker(self.nudges, {"deliver": deliver, "sweep": sweep}, 4, no_failure)
 
     async def until(self, count: int) -> None:
         async with asyncio.timeout(20), self.any:

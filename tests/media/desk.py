@@ -16,7 +16,8 @@ from recado.media.service import MediaService
 from recado.media.storage import MediaStore
 from recado.merchants.account import Account
 from recado.turns.repository import TurnRepository
-from tests.builders import ANA, NOON, AlertLog, Line, ProcessDies, Shop
+from tests.alert_log import AlertLog
+from tests.builders import ANA, NOON, Line, ProcessDies, Shop
 from tests.media.host import FileHost
 
 LIMIT = 5_000
@@ -66,7 +67,7 @@ class MediaDesk:
 
     def __init__(self, shop: Shop, host: FileHost, folder: Path) -> None:
         self.shop, self.host, self.folder = shop, host, folder
-        self.line, self.ears, self.alerts = FetchingLine(host=host), Ears(), AlertLog()
+        self.line, self.ears, self.alerts = FetchingLine(host=host), Ears(), AlertLog(shop.database)
         self.store = MediaStore(folder)
 
     def service(self, total_seconds: float = 20.0, *, hears: bool = True) -> MediaService:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from recado.channels.base import Attachment
-from recado.media.service import AT_ONCE, FOREIGN
+from recado.media.service import AT_ONCE
 from recado.media.storage import ABANDONED_SECONDS
 from tests.builders import ProcessDies, make_shop
 from tests.media.desk import FAILURES, HOST, LIMIT, MediaDesk, attachment
@@ -80,7 +80,7 @@ async def test_a_file_on_a_foreign_host_is_not_fetched_and_is_told_of(
     [media] = await desk.files()
     assert media.state == "refused"
     [(title, why, context)] = desk.alerts.sent
-    assert title == FOREIGN
+    assert title == "security_foreign_file"
     assert context["media_id"] == media.id
     assert context["merchant_id"] == desk.shop.merchant_id
     assert "secret" not in why + repr(context)
@@ -106,7 +106,7 @@ async def test_what_does_not_come_is_given_up(desk: MediaDesk, host: FileHost, s
     assert (media.state, media.path, len(host.asked())) == ("failed", None, tries)
     assert str(status) in (media.error or "")
     assert desk.on_disk() == []
-    assert desk.alerts.titles == (["media: the account was refused"] if status == 401 else [])
+    assert desk.alerts.conditions == (["file_not_kept"] if status == 401 else [])
 
 
 async def test_a_crash_leaves_no_half_file_and_no_second_one(desk: MediaDesk, host: FileHost) -> None:

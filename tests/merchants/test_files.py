@@ -1,10 +1,7 @@
 """Bad files: each is refused with its name, line and reason, and nothing of it is applied."""
 
-import os
 import re
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,8 @@ from recado.campaigns.apply import read_file
 from recado.db.engine import Database
 from recado.db.migrate import migrate
 from recado.errors import ConfigurationError
-from tests.support import BODEGA, ROOT
+from tests.processes import INHERITED, Done, run_forked
+from tests.support import BODEGA
 
 HEAD = """\
 merchants:
@@ -173,15 +171,10 @@ def test_the_example_is_good() -> None:
     assert [person.name for person in merchant.staff] == ["Rosa", "Luis"]
 
 
-def recado(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def recado(folder: Path, *arguments: str) -> Done:
     """The command as an operator runs it, in a folder of its own."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(ROOT),
-        "DATABASE_URL": f"sqlite+aiosqlite:///{folder}/recado.db",
-    }
-    command = [sys.executable, "-m", "recado.entrypoints", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    environment = INHERITED | {"DATABASE_URL": f"sqlite+aiosqlite:///{folder}/recado.db"}
+    return run_forked(*arguments, folder=folder, environment=environment)
 
 
 def merchants_in(folder: Path) -> list[str]:

@@ -133,7 +133,7 @@ async def test_who_guesses_is_not_answered_any_more_and_the_team_hears_of_it_onc
     assert await inbox.staff_name(ID) is None
     assert len(await inbox.said(ID)) == 5
     ((title, reason, context),) = inbox.alerts.sent
-    assert title.startswith("security: ")
+    assert title == "security_wrong_codes"
     assert ID not in reason + str(context)
     assert (await inbox.write(code, "another")).other_data == {"handled": "link"}
     assert await inbox.staff_name("another") == "Luis", "nobody else is to blame"

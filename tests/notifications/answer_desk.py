@@ -54,7 +54,7 @@ class AnswerDesk(Desk):
         shared = (self.database, shop.clock, self.models, self.nudges)
         self.graph = build_request(RequestNodes(*shared, self.alerts)).compile()
         self.answer_graph = build_answer(AnswerNodes(*shared, 30)).compile()
-        self.jobs = NotificationJobs(self.database, shop.clock, self.alerts, self.nudges, self._run, self._run_answer)
+        self.jobs = NotificationJobs(self.database, shop.clock, self.nudges, self._run, self._run_answer)
 
     async def _run_answer(self, thread_id: str, run_key: str, given: dict[str, Any]) -> None:
         await self.answer_graph.ainvoke({"run_key": run_key, **given})

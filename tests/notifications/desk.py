@@ -18,7 +18,8 @@ from recado.jobs.nudges import Nudges
 from recado.jobs.worker import make_queue
 from recado.notifications.jobs import NotificationJobs
 from recado.notifications.service import NotificationService
-from tests.builders import ANA, AlertLog, Shop, make_shop
+from tests.alert_log import AlertLog
+from tests.builders import ANA, Shop, make_shop
 
 QUESTION, SUPPORT = "user_question_request", "user_support_request"
 RETURNS = {
@@ -62,11 +63,11 @@ class Desk:
     def __init__(self, shop: Shop, conversation_id: int) -> None:
         self.shop, self.conversation_id = shop, conversation_id
         self.database = shop.database
-        self.models, self.alerts = ScriptedModels(), AlertLog()
+        self.models, self.alerts = ScriptedModels(), AlertLog(shop.database)
         self.nudges = Nudges(make_queue("memory://"))
         self.nodes = RequestNodes(self.database, shop.clock, self.models, self.nudges, self.alerts)
         self.graph = build(self.nodes).compile()
-        self.jobs = NotificationJobs(self.database, shop.clock, self.alerts, self.nudges, self._run, self._run)
+        self.jobs = NotificationJobs(self.database, shop.clock, self.nudges, self._run, self._run)
         self.keys = 0
 
     async def _run(self, thread_id: str, run_key: str, given: dict[str, Any]) -> None:

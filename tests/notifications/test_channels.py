@@ -151,7 +151,7 @@ async def test_without_an_account_for_phones_and_without_links_the_operator_hear
     await deactivate(scene)
     assert await scene.asked() == []
     ((title, problem, _),) = scene.desk.alerts.sent
-    assert (title, problem) == ("nobody to ask", NOWHERE)
+    assert (title, problem) == ("nobody_to_ask", NOWHERE)
 
 
 async def test_a_link_on_the_channel_itself_comes_before_the_number(scene: Scene) -> None:
@@ -213,7 +213,7 @@ async def test_where_everybody_has_opted_out_the_operator_hears_the_remedy(scene
         await scene.change(phone, opt_out="all")
     assert await scene.asked() == []
     ((title, problem, _),) = scene.desk.alerts.sent
-    assert (title, problem) == ("nobody to ask", OPTED_OUT)
+    assert (title, problem) == ("nobody_to_ask", OPTED_OUT)
     assert "START" in OPTED_OUT
 
 

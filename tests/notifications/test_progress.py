@@ -1,13 +1,11 @@
 """Where a customer stands while the team is asked, and once it has answered."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
 from recado.db.engine import Database
-from recado.db.migrate import migrate
 from recado.db.models import Campaign, Conversation, SyncEntry
 from recado.notifications.patience import NO_REPLY_YET
 from tests.builders import BETO
@@ -18,12 +16,9 @@ ANSWERED = [(QUESTION, ("info", "answered")), (SUPPORT, ("support", "answered"))
 
 
 @pytest.fixture
-async def desk(empty_database_url: str) -> AsyncIterator[AnswerDesk]:
+async def desk(synced_database: Database) -> AnswerDesk:
     """A shop that is synced."""
-    database = Database(empty_database_url, syncs=True)
-    await migrate(database)
-    yield await make_answer_desk(database)
-    await database.close()
+    return await make_answer_desk(synced_database)
 
 
 async def stands(desk: AnswerDesk, conversation_id: int | None = None) -> tuple[str | None, str | None]:

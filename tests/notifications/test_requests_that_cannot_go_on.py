@@ -42,8 +42,9 @@ async def test_no_merchant_users_found(database: Database, kind: str) -> None:
     assert (row.status, row.announced_at is not None) == ("requested", True)
     assert await told(desk) == [NOBODY_TO_ASK["es"]]
     ((title, problem, context),) = desk.alerts.sent
-    assert (title, "no staff" in problem) == ("nobody to ask", True)
-    assert context == {"merchant_id": desk.shop.merchant_id, "notification_id": row.id}
+    assert (title, "no staff" in problem) == ("nobody_to_ask", True)
+    ids = {"conversation_id": row.conversation_id, "notification_id": row.id}
+    assert context == {"merchant_id": desk.shop.merchant_id, **ids}
 
 
 @pytest.mark.parametrize("how", [delete(Campaign), update(Campaign).values(enabled=False)])
@@ -57,7 +58,7 @@ async def test_no_campaign_configured(desk: Desk, kind: str, how: Any) -> None:
     assert await desk.asked(row.id) == {}
     assert await told(desk) == [NOBODY_TO_ASK["es"]]
     ((title, problem, _),) = desk.alerts.sent
-    assert (title, "campaign" in problem) == ("nobody to ask", True)
+    assert (title, "campaign" in problem) == ("nobody_to_ask", True)
 
 
 @pytest.mark.parametrize("language", ["en", "pt", "fr", "tlh"])
@@ -100,7 +101,7 @@ async def test_conversation_deleted_while_the_model_thinks(desk: Desk, kind: str
     notification_id = await desk.request(kind, BROKEN)
     desk.models.answers[task] = meanwhile
     await desk.jobs.request(notification_id, desk.shop.merchant_id)
-    assert desk.alerts.titles == ["notification cannot go on"]
+    assert desk.alerts.conditions == ["notification_stuck"]
     assert len(desk.models.calls) == 1
 
 
@@ -108,7 +109,7 @@ async def test_conversation_deleted_before_the_job_runs(desk: Desk) -> None:
     notification_id = await desk.request(SUPPORT, BROKEN)
     await forget(desk)
     await desk.jobs.request(notification_id, desk.shop.merchant_id)
-    assert desk.alerts.titles == ["notification cannot go on"]
+    assert desk.alerts.conditions == ["notification_stuck"]
 
 
 async def test_a_conversation_that_became_another_merchants_is_not_found(desk: Desk) -> None:

@@ -222,7 +222,7 @@ async def test_a_campaign_that_is_disabled_stops_its_template_and_not_the_reply(
     notification_id = await taken_back(desk, QUESTION, closed=closed)
     await desk.take_back(notification_id)
     assert await desk.delivered() == ([] if closed else ["Me dicen que sí hay."])
-    assert desk.post.alerts.titles == (["delivery given up"] if closed else [])
+    assert desk.post.alerts.conditions == (["delivery_given_up"] if closed else [])
 
 
 async def test_the_merchants_own_words_count(database: Database) -> None:

@@ -14,7 +14,9 @@ from recado.jobs.worker import make_queue
 from recado.merchants.repository import MerchantRepository
 from recado.notifications.service import NotificationService
 from recado.notifications.tools import ToolContext, ToolResult, Tools
-from tests.builders import AlertLog, Shop, make_shop
+from recado.telemetry.steps import recording
+from tests.alert_log import AlertLog
+from tests.builders import Shop, make_shop
 
 ASK = {"question": "¿Venden hielo?", "language": "es", "message_to_customer": "Pregunto al equipo."}
 
@@ -25,7 +27,7 @@ class Bench:
     def __init__(self, shop: Shop, conversation_id: int, staff_id: int) -> None:
         self.shop, self.conversation_id, self.staff_id = shop, conversation_id, staff_id
         self.nudges = Nudges(make_queue("memory://"))
-        self.alerts = AlertLog()
+        self.alerts = AlertLog(shop.database)
         self.tools = Tools(shop.database, shop.clock, self.nudges, self.alerts)
         self.keys = 0
 
@@ -147,6 +149,18 @@ async def test_a_customer_has_no_staff_tools(bench: Bench) -> None:
     assert (await bench.row(notification_id)).status == "requested"
 
 
+async def test_calls_are_steps_and_what_the_model_made_up_is_not_told(bench: Bench) -> None:
+    with recording() as steps:
+        await bench.customer("request_notification", ASK)
+        await bench.customer("request_notification", {})
+        await bench.customer("call_ana_at_+51911111111", {})
+    assert [(step.kind, step.name, step.failed) for step in steps] == [
+        ("tool", "request_notification", False),
+        ("tool", "request_notification", True),
+        ("tool", "no such tool", True),
+    ]
+
+
 async def test_the_staff_has_no_customer_tools(bench: Bench) -> None:
     for name in ("request_notification", "drop_tables"):
         assert (await bench.staff(ASK, name=name)).failed, name
@@ -251,7 +265,7 @@ async def test_another_merchants_notification_does_not_exist(bench: Bench) -> No
     result = await bench.staff(answer(theirs))
     assert (result.failed, f"Notification {theirs} not found" in result.content) == (True, True)
     assert (await bench.row(theirs)).status == "requested"
-    assert bench.alerts.titles == ["security: answer for another merchant's notification"]
+    assert bench.alerts.conditions == ["security_foreign_notification"]
     assert bench.alerts.sent[0][2] == {
         "merchant_id": bench.shop.merchant_id,
         "conversation_id": bench.conversation_id,

@@ -11,7 +11,8 @@ from recado.intents import Intent, Progress
 from recado.sync.circuit import Circuit
 from recado.sync.client import ConversationStateService
 from recado.sync.outbox import SyncOutbox, SyncSettings
-from tests.builders import ANA, AlertLog, Shop
+from tests.alert_log import AlertLog
+from tests.builders import ANA, Shop
 from tests.fakes.conversation_api import ConversationApiFake
 
 Said = tuple[str, str]
@@ -22,7 +23,7 @@ class SyncDesk:
     """`process_id` of the first outbox: `first`."""
 
     def __init__(self, shop: Shop, api: ConversationApiFake) -> None:
-        self.shop, self.api, self.alerts = shop, api, AlertLog()
+        self.shop, self.api, self.alerts = shop, api, AlertLog(shop.database)
         self._services: list[ConversationStateService] = []
         self.circuit = Circuit(shop.clock)
         self.outbox = self.new_outbox("first", circuit=self.circuit)
@@ -37,7 +38,7 @@ class SyncDesk:
         )
         self._services.append(service)
         settings = SyncSettings(process_id, alone, "branch01", collect_seconds=0.0)
-        return SyncOutbox(self.shop.database, self.shop.clock, service, circuit, self.alerts.send, settings)
+        return SyncOutbox(self.shop.database, self.shop.clock, service, circuit, self.alerts.report, settings)
 
     async def close(self) -> None:
         for service in self._services:

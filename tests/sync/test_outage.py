@@ -43,7 +43,7 @@ OUTAGES: dict[str, Callable[[SyncDesk, int], None]] = {"down": down, "slow": slo
     [("guide", "down"), ("observed", "slow"), ("guide", "flapping")],
     indirect=["running_api"],
 )
-@pytest.mark.parametrize("empty_database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 async def test_every_message_is_answered_meanwhile_and_arrives_afterwards(desk: SyncDesk, outage: str) -> None:
     phones = [f"+5191100{number:04}" for number in range(PEOPLE)]
     sessions = {phone: desk.knows(phone) for phone in phones}

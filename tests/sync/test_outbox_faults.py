@@ -30,7 +30,7 @@ TOLD = [("user", "uno"), ("bot", "dos"), ("user", "tres"), ("bot", "cuatro")]
 
 @pytest.mark.parametrize("operation", ["message", "sync", "lookup_tenant"])
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("empty_database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 async def test_what_fails_is_told_later_in_order_and_once(desk: SyncDesk, fault: str, operation: str) -> None:
     session_id = desk.knows()
     outbox = desk.new_outbox("quick", timeout=1.0 if fault == "hang" else 5.0)
@@ -64,7 +64,7 @@ async def test_who_refuses_connections_is_left_alone_after_a_while_and_the_team_
         await desk.outbox.drain()
         desk.shop.clock.forward(seconds=20)
     assert desk.circuit.state != "closed"
-    assert desk.alerts.titles == ["conversation sync circuit open"]
+    assert desk.alerts.conditions == ["sync_circuit_open"]
     assert not await desk.outbox.is_due() or desk.circuit.state == "half_open"
     desk.api.start()
     await desk.drain_until_empty()
@@ -72,7 +72,7 @@ async def test_who_refuses_connections_is_left_alone_after_a_while_and_the_team_
     for session_id in sessions.values():
         assert desk.history(session_id) == [("user", "Hola"), ("bot", "¡Hola!")]
         assert desk.api.posted(session_id) == [("user", "Hola"), ("bot", "¡Hola!")]
-    assert desk.alerts.titles == ["conversation sync circuit open"]
+    assert desk.alerts.conditions == ["sync_circuit_open"]
 
 
 async def test_the_team_hears_also_when_a_first_turn_finds_it_out(desk: SyncDesk) -> None:
@@ -82,7 +82,7 @@ async def test_the_team_hears_also_when_a_first_turn_finds_it_out(desk: SyncDesk
         await desk.outbox.restore(conversation_id, desk.shop.merchant_id)
     assert not await desk.outbox.is_due()
     assert not await desk.outbox.is_due()
-    assert desk.alerts.titles == ["conversation sync circuit open"]
+    assert desk.alerts.conditions == ["sync_circuit_open"]
 
 
 async def test_one_conversation_that_fails_holds_up_no_other(desk: SyncDesk) -> None:
@@ -103,7 +103,7 @@ async def test_what_the_api_will_not_have_is_reported_and_holds_up_nothing(desk:
     await desk.outbox.drain()
     assert await desk.waiting() == 0
     assert await desk.count("refused") == 1
-    assert desk.alerts.titles == ["conversation sync refused"]
+    assert desk.alerts.conditions == ["sync_refused"]
     assert desk.api.posted(session_id) == [("bot", "dos")]
     document = desk.api.document(session_id)
     assert document is not None

@@ -138,7 +138,7 @@ async def test_a_bot_of_the_merchants_own_tells_which_conversation_is_meant(desk
 
 
 @pytest.mark.parametrize("wrong", ["x", 7, [1], {"previousMessages": "x"}, {"previousMessages": [1, {"role": "x"}]}])
-@pytest.mark.parametrize("empty_database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 async def test_a_document_of_another_shape_restores_what_it_can(desk: SyncDesk, wrong: Any) -> None:
     step: Any = 7
     desk.knows(intent="order", step=step, context=wrong)

@@ -14,7 +14,8 @@ from recado.merchants.linking import StaffLinks
 from recado.merchants.repository import MerchantRepository
 from recado.turns.ingest import Ingest
 from recado.turns.intake import Intake
-from tests.builders import ANA, AlertLog, Shop
+from tests.alert_log import AlertLog
+from tests.builders import ANA, Shop
 
 
 @dataclass
@@ -32,11 +33,11 @@ class Inbox:
     """`tell` an event, or `write` as a person."""
 
     def __init__(self, shop: Shop) -> None:
-        self.shop, self.alerts, self.channel = shop, AlertLog(), Told(shop.account.channel)
+        self.shop, self.alerts, self.channel = shop, AlertLog(shop.database), Told(shop.account.channel)
         self.nudges = Nudges(make_queue("memory://"))
         channels: dict[str, Any] = {self.channel.kind: self.channel}
         self.intake = Intake(shop.database, shop.clock, self.nudges)
-        self.ingest = Ingest(shop.database, shop.clock, channels, self.alerts, self.nudges)
+        self.ingest = Ingest(shop.database, shop.clock, channels, self.nudges)
         self.count = 0
 
     def raw(self, event: Event, address: str | None = None, key: str | None = None) -> RawEvent:

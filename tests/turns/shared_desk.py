@@ -19,7 +19,8 @@ from recado.turns.ingest import Ingest
 from recado.turns.intake import Intake
 from recado.turns.routing import Routing
 from recado.turns.sweep import sweep
-from tests.builders import ANA, AlertLog, SetClock, Shop, apply_specs, merchant_spec
+from tests.alert_log import AlertLog
+from tests.builders import ANA, SetClock, Shop, apply_specs, merchant_spec
 
 NUMBER = "+15550100"
 
@@ -58,10 +59,10 @@ class SharedDesk:
         self.shops = shops
         first = next(iter(shops.values()))
         self.database, self.clock = first.database, first.clock
-        self.api, self.alerts, self.nudges = Api(), AlertLog(), Nudges(make_queue("memory://"))
+        self.api, self.alerts, self.nudges = Api(), AlertLog(first.database), Nudges(make_queue("memory://"))
         self.intake = Intake(self.database, self.clock, self.nudges)
         self.channels: dict[str, Any] = {"simulator": SimulatorChannel(SimulatorNetwork(self.database, self.clock))}
-        self.ingest = Ingest(self.database, self.clock, self.channels, self.alerts, self.nudges)
+        self.ingest = Ingest(self.database, self.clock, self.channels, self.nudges)
         self.routing = self.new_routing()
         self.count = 0
 
@@ -69,7 +70,7 @@ class SharedDesk:
         """As a process of its own has it, with a cache of its own."""
         tenants = TenantLookup(self.api.ask, self.clock) if asks else None
         where = database or self.database
-        return Routing(where, self.clock, self.channels, self.alerts, self.nudges, tenants, default)
+        return Routing(where, self.clock, self.channels, self.nudges, tenants, default)
 
     def message(self, said: str, phone: str | None = ANA, address: str = NUMBER, **changes: Any) -> RawEvent:
         self.count += 1

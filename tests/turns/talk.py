@@ -10,14 +10,15 @@ from recado.jobs.nudges import Nudges
 from recado.jobs.worker import make_queue
 from recado.turns.repository import conversations_with_work
 from recado.turns.service import Restore, TurnService, TurnSettings, nothing_to_restore
-from tests.builders import AlertLog, Line, ScriptedAgent, Shop
+from tests.alert_log import AlertLog
+from tests.builders import Line, ScriptedAgent, Shop
 
 
 class Talk:
     """A shop whose conversations are answered by a scripted agent."""
 
     def __init__(self, shop: Shop) -> None:
-        self.shop, self.agent, self.line, self.alerts = shop, ScriptedAgent(), Line(), AlertLog()
+        self.shop, self.agent, self.line, self.alerts = shop, ScriptedAgent(), Line(), AlertLog(shop.database)
         self.nudges = Nudges(make_queue("memory://"))
         self.turns = self.new_service("first")
 
@@ -27,7 +28,7 @@ class Talk:
         settings = TurnSettings(process_id, quiet, alone)
         shop = self.shop
         channels: dict[str, Any] = {"simulator": self.line}
-        return TurnService(shop.database, shop.clock, channels, self.agent, self.alerts, self.nudges, settings, restore)
+        return TurnService(shop.database, shop.clock, channels, self.agent, self.nudges, settings, restore)
 
     async def run(self, conversation_id: int, service: TurnService | None = None) -> None:
         await (service or self.turns).run(conversation_id, self.shop.merchant_id)

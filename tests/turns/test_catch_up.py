@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from recado.alerts.service import Alerts
 from recado.channels.base import Channel, RawEvent
 from recado.channels.simulator.channel import SimulatorChannel, SimulatorNetwork
 from recado.clock import Clock
@@ -20,6 +18,7 @@ from recado.jobs.worker import make_queue
 from recado.merchants.account import Account
 from recado.turns.catch_up import OVERLAP, CatchUp
 from recado.turns.intake import Intake
+from tests.alert_log import AlertLog
 from tests.builders import make_shop
 
 ONE, TWO = "+15550201", "+15550202"
@@ -44,22 +43,13 @@ class Provider(SimulatorChannel):
         return kept
 
 
-class Told(Alerts):
-    """Alerts that are remembered."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, str, dict[str, Any]]] = []
-
-    async def send(self, title: str, description: str, **context: Any) -> None:
-        self.sent.append((title, description, context))
-
-
 class Desk:
     """Numbers at the provider, and what looks for the messages that they missed."""
 
     def __init__(self, database: Database, merchants: list[int]) -> None:
         self.database, self.merchants = database, merchants
-        self.clock, self.alerts = Clock(), Told()
+        self.clock = Clock()
+        self.alerts = AlertLog(database, self.clock)
         self.nudges = Nudges(make_queue("memory://"))
         self.intake = Intake(database, self.clock, self.nudges)
         network = SimulatorNetwork(database, self.clock)
@@ -186,12 +176,13 @@ async def test_a_number_that_fails_holds_up_no_other_and_is_told_once_an_hour(
         await desk.catch_up.run()
     assert await desk.stored() == [(TWO, "SM1")]
     assert (await desk.caught_up_to())[0] == LONG_AGO
-    [(title, said, context)] = desk.alerts.sent
-    assert (title, said) == ("cannot look for missed messages", description)
+    assert await desk.alerts.told(desk.clock) == ["catch_up_failed"]
+    _, said, context = desk.alerts.sent[0]
+    assert said == description
     assert context["merchant_id"] == desk.merchants[0]
     desk.clock.advance_to(timedelta(minutes=61))
     await desk.catch_up.run()
-    assert len(desk.alerts.sent) == 2
+    assert await desk.alerts.told(desk.clock) == ["catch_up_failed"] * 2
     desk.provider.kept[ONE] = [event(2)]
     await desk.catch_up.run()
     assert await desk.stored() == [(TWO, "SM1"), (ONE, "SM2")]

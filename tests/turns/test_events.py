@@ -28,7 +28,7 @@ async def test_what_needs_nothing_is_done(inbox: Inbox) -> None:
 
 async def test_what_names_no_address_is_dead_and_told(inbox: Inbox) -> None:
     assert await inbox.tell(inbox.message("hola"), StatusUpdate("x", "read"), address="") == ["dead", "dead"]
-    assert inbox.alerts.titles == ["inbox event dead"] * 2
+    assert inbox.alerts.conditions == ["event_dead"] * 2
 
 
 async def test_what_names_no_address_and_cannot_be_read_says_why(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ async def test_a_decision_about_a_template_is_kept_with_all_numbers_of_the_accou
     assert inbox.alerts.sent == []
     other = TemplateChanged(NAME, "en", "rejected", "t2", "INVALID_FORMAT")
     await inbox.tell(other, other, address="waba:77")
-    assert inbox.alerts.titles == ["template rejected"], "told once"
+    assert inbox.alerts.conditions == ["template_withdrawn"], "told once"
     assert "recado templates create" in inbox.alerts.sent[0][1]
     assert "INVALID_FORMAT" in inbox.alerts.sent[0][1]
     assert (await approvals(inbox))[NAME] == {
@@ -79,7 +79,8 @@ async def test_a_decision_about_a_template_is_kept_with_all_numbers_of_the_accou
 @pytest.mark.parametrize("status", ["paused", "disabled", "deleted"])
 async def test_a_template_that_is_withdrawn_is_told_of_with_the_remedy(inbox: Inbox, status: str) -> None:
     await inbox.tell(TemplateChanged(NAME, "es", "approved"), TemplateChanged(NAME, "es", status))
-    assert inbox.alerts.titles == [f"template {status}"]
+    assert inbox.alerts.conditions == ["template_withdrawn"]
+    assert f"is {status}" in inbox.alerts.sent[0][1]
     assert "recado templates create" in inbox.alerts.sent[0][1]
     await inbox.tell(TemplateChanged("another_app's", "es", status))
     assert len(inbox.alerts.sent) == 1, "it is none of ours"
@@ -89,7 +90,7 @@ async def test_a_template_that_became_marketing_is_told_of_once(inbox: Inbox) ->
     await inbox.tell(TemplateChanged(NAME, "es", "approved", category="UTILITY"))
     changed = TemplateChanged(NAME, "es", "approved", category="MARKETING")
     await inbox.tell(changed, TemplateChanged(NAME, "es", "approved"), changed)
-    assert inbox.alerts.titles == ["template recategorised"]
+    assert inbox.alerts.conditions == ["template_recategorised"]
 
 
 async def test_news_of_an_account_that_nobody_has_are_kept(inbox: Inbox) -> None:
@@ -126,7 +127,7 @@ async def test_a_wish_about_marketing_says_less_than_stop(inbox: Inbox) -> None:
 async def test_staff_who_stop_marketing_are_told_of(inbox: Inbox) -> None:
     await inbox.write("hola", ROSA)
     await inbox.tell(PreferenceChanged(ROSA, ROSA, "stop"))
-    assert inbox.alerts.titles == ["staff member opted out"]
+    assert inbox.alerts.conditions == ["staff_opted_out"]
 
 
 async def test_news_at_a_shared_address_are_for_all_who_know_the_person(database: Database) -> None:

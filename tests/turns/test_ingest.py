@@ -16,7 +16,8 @@ from recado.jobs.nudges import Nudges
 from recado.jobs.worker import make_queue
 from recado.turns.ingest import BATCH, Ingest
 from recado.turns.intake import Intake
-from tests.builders import ANA, BETO, AlertLog, Shop, apply_specs, make_shop, merchant_spec, together
+from tests.alert_log import AlertLog
+from tests.builders import ANA, BETO, Shop, apply_specs, make_shop, merchant_spec, together
 from tests.conversations.post import Post
 
 
@@ -24,14 +25,14 @@ class Desk:
     """A shop with its inbox."""
 
     def __init__(self, shop: Shop) -> None:
-        self.shop, self.alerts, self.nudges = shop, AlertLog(), Nudges(make_queue("memory://"))
+        self.shop, self.alerts, self.nudges = shop, AlertLog(shop.database), Nudges(make_queue("memory://"))
         self.intake = Intake(shop.database, shop.clock, self.nudges)
         self.channels: dict[str, Any] = {"simulator": SimulatorChannel(SimulatorNetwork(shop.database, shop.clock))}
         self.ingest = self.new_ingest()
         self.count = 0
 
     def new_ingest(self) -> Ingest:
-        return Ingest(self.shop.database, self.shop.clock, self.channels, self.alerts, self.nudges)
+        return Ingest(self.shop.database, self.shop.clock, self.channels, self.nudges)
 
     def message(self, said: Any, phone: Any = ANA, address: str = "+15550100", **changes: Any) -> RawEvent:
         self.count += 1
@@ -85,7 +86,7 @@ async def test_what_nobody_has_configured_is_kept_and_alerted(desk: Desk) -> Non
     assert await desk.take(desk.message("hola", address="+19990000"), desk.message("sí")) == ["unrouted", "done"]
     unrouted = (await desk.events())[0]
     assert "recado apply" in str(unrouted.error)
-    assert desk.alerts.titles == ["inbox event unrouted"]
+    assert desk.alerts.conditions == ["event_unrouted"]
     assert "+19990000" not in str(desk.alerts.sent)
     assert await desk.heard() == ["sí"]
 
@@ -111,7 +112,7 @@ async def test_what_cannot_be_read_is_kept_as_dead_and_alerted(desk: Desk) -> No
     dead = (await desk.events())[1:-1]
     assert [event.payload for event in dead] == payloads
     assert all(event.error for event in dead)
-    assert desk.alerts.titles == ["inbox event dead"] * len(broken)
+    assert desk.alerts.conditions == ["event_dead"] * len(broken)
     assert await desk.heard() == ["uno", "dos"]
 
 

@@ -9,7 +9,7 @@ from tests.turns.talk import Talk, writes
 def preparing(talk: Talk, prepare: Any) -> TurnService:
     shop, channels = talk.shop, {"simulator": talk.line}
     settings, nothing = TurnSettings("first", 0.0, False), nothing_to_restore
-    parts = (shop.database, shop.clock, channels, talk.agent, talk.alerts, talk.nudges, settings, nothing, prepare)
+    parts = (shop.database, shop.clock, channels, talk.agent, talk.nudges, settings, nothing, prepare)
     return TurnService(*parts)
 
 

@@ -65,7 +65,7 @@ async def test_without_a_default_merchant_it_waits_and_an_alert_says_so_once(des
         desk.clock.forward(minutes=1)
         await desk.work()
     assert desk.api.asked == [ANA] * 4
-    assert [(title, context["events"]) for title, _, context in desk.alerts.sent] == [("inbox event unrouted", 1)]
+    assert [(title, context["events"]) for title, _, context in desk.alerts.sent] == [("event_unrouted", 1)]
     assert ANA not in str(desk.alerts.sent)
 
 
@@ -117,7 +117,7 @@ async def test_a_merchant_that_is_not_at_this_number_is_named(database: Database
     desk.api.knows[ANA] = "far-away"
     assert await desk.take(desk.message("hola")) == ["unrouted"]
     ((title, reason, context),) = desk.alerts.sent
-    assert title == "inbox event unrouted"
+    assert title == "event_unrouted"
     assert "far-away" in reason
     assert await desk.errors() == [reason]
     assert context["event_id"] == (await desk.events())[0].id

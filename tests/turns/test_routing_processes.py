@@ -71,7 +71,7 @@ class Process:
     def __init__(self, desk: SharedDesk) -> None:
         database = Database(desk.database.url.render_as_string(hide_password=False))
         self.database, self._desk = database, desk
-        self.ingest = Ingest(database, desk.clock, desk.channels, desk.alerts, desk.nudges)
+        self.ingest = Ingest(database, desk.clock, desk.channels, desk.nudges)
         self.routing: Routing = desk.new_routing(database=database)
 
     async def once(self) -> None:
@@ -140,7 +140,7 @@ async def test_a_lookup_that_breaks_shows_and_is_tried_again(desk: SharedDesk) -
     desk.routing = desk.new_routing()
     assert await desk.take(desk.message("hola")) == ["unrouted"]
     assert "KeyError" in str((await desk.errors())[0])
-    assert desk.alerts.titles == ["inbox event unrouted"]
+    assert desk.alerts.conditions == ["event_unrouted"]
     desk.api.ask, desk.api.knows[ANA] = ask, "dos"  # type: ignore[method-assign]
     desk.routing = desk.new_routing()
     desk.clock.forward(minutes=1)
@@ -157,6 +157,7 @@ async def test_the_sweep_finds_each_person_once(desk: SharedDesk) -> None:
     assert await desk.found() == [2], "who is nobody's waits for a minute"
 
 
+@pytest.mark.usefixtures("new_tables")
 async def test_the_sweep_reads_what_waits_and_not_the_whole_inbox(desk: SharedDesk) -> None:
     queries: list[tuple[str, Any]] = []
     engine = desk.database.engine.sync_engine

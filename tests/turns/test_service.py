@@ -8,7 +8,8 @@ import pytest
 from recado.agent.protocol import AgentReply
 from recado.db.models import Conversation
 from recado.errors import ModelError, Retryable
-from recado.turns.service import APOLOGY, MAX_DRAFTS, MAX_FAILURES, apology
+from recado.turns.apology import APOLOGY, apology
+from recado.turns.service import MAX_DRAFTS, MAX_FAILURES
 from tests.builders import Line
 from tests.turns.talk import Talk, writes
 
@@ -148,7 +149,7 @@ async def test_a_turn_that_fails_for_good_is_apologised_for_once(talk: Talk, err
     assert (turn.state, turn.failures) == ("failed", MAX_FAILURES)
     assert await talk.said(conversation_id) == [APOLOGY["es"]]
     assert len(await talk.shop.deliveries(conversation_id)) == 1
-    assert talk.alerts.titles == ["turn failed for good"]
+    assert talk.alerts.conditions == ["turn_failed"]
     assert await talk.work() == []
 
     await talk.shop.hear("¿hola?")
