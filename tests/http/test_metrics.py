@@ -1,5 +1,4 @@
-"""What only the rows and the queue know, at `/metrics`: all of it, cheaply, and as much as there is when some cannot be
-read."""
+"""What only the rows and the queue know, at `/metrics`: cheaply, and what can be read when some of it cannot."""
 
 import asyncio
 import time
@@ -228,8 +227,10 @@ async def test_a_database_that_hangs_costs_two_seconds_and_is_not_asked_more(dat
             await scrape(counter)
             async with database.read() as session:
                 assert (await session.execute(asking)).scalar_one() <= 1
-        after = await scrape(counter)
-        assert set(counts(after)) == set(counts(before))
+        # What hung is given up by now, or will be: the driver may take its time over that.
+        async with asyncio.timeout(20):
+            while set(counts(await scrape(counter))) != set(counts(before)):
+                pass
 
 
 async def test_a_queue_that_is_gone_takes_nothing_else_along(counter: Counter) -> None:
