@@ -20,6 +20,8 @@ from tests.fakes.server import running
 from tests.support import free_port
 
 TRACE = tracing.trace_id_of("simulator", "+15550100", "in-1")
+EXPORT_SECONDS = 10
+"""How long the exporter itself waits for a collector: OTEL_EXPORTER_OTLP_TIMEOUT's default."""
 AT_ONCE = 0.5
 """Far below any timeout of an exporter: for what must not wait for the collector."""
 
@@ -145,11 +147,11 @@ async def test_a_collector_that_does_not_take_them_costs_nothing_and_the_end_is_
     for _ in range(5_000):  # more than the queue holds
         with tracing.in_trace(TRACE), tracing.span("turn"):
             pass
-    assert monotonic() - asked < 5 * AT_ONCE
+    assert monotonic() - asked < EXPORT_SECONDS - 2, "nobody waited for it"
     stopping = monotonic()
     await stop()
     assert monotonic() - stopping < LONGEST_FLUSH_SECONDS + AT_ONCE
-    assert monotonic() - begun < 10
+    assert monotonic() - begun < EXPORT_SECONDS
 
 
 async def test_a_collector_that_is_not_there_costs_nothing() -> None:
