@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recado.alerts.fitting import LONGEST_URL, escaped, fit, one_line, plain, size, web_url
@@ -19,6 +19,7 @@ def shown(markdown: str) -> str:
     return _ESCAPE.sub(r"\1", markdown)
 
 
+@settings(deadline=None)
 @given(TEXTS.map(plain))
 def test_what_is_escaped_shows_as_it_was_written(text: str) -> None:
     written = escaped(text)
@@ -30,6 +31,7 @@ def test_what_is_escaped_shows_as_it_was_written(text: str) -> None:
     assert not re.search(r"\w://", written)
 
 
+@settings(deadline=None)
 @given(TEXTS.map(plain), st.integers(1, 5_000))
 def test_what_is_cut_is_within_the_limit_and_cut_between_characters(text: str, limit: int) -> None:
     written = fit(text, limit, escaped)
@@ -43,6 +45,7 @@ def test_what_is_cut_is_within_the_limit_and_cut_between_characters(text: str, l
         assert text.startswith(shown(written[:-1]))
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_plain_texts_can_be_sent_and_turn_nothing(text: str) -> None:
     found = plain(text)
@@ -107,6 +110,7 @@ def test_what_is_no_web_address_is_none(given_url: str | None) -> None:
     assert web_url(given_url) is None
 
 
+@settings(deadline=None)
 @given(URLS)
 def test_any_address_is_safe_or_none(given_url: str | None) -> None:
     found = web_url(given_url)

@@ -68,7 +68,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "template_recategorised": Condition("Template costs more now", _WARNING),
     # Security
     "security_staff_number_changed": Condition("Security: staff number changed"),
-    "security_wrong_codes": Condition("Security: wrong link codes", _WARNING),
+    "security_wrong_codes": Condition("Security: wrong link codes", _WARNING, quiet=timedelta(minutes=15)),
     "security_foreign_notification": Condition("Security: answer for another merchant's notification", _WARNING),
     "security_foreign_file": Condition("Security: a person's file on a foreign host"),
     "security_wrong_signature": Condition("Security: posts with a wrong signature", per_merchant=False, after=3),

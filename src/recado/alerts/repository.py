@@ -65,12 +65,9 @@ class AlertRepository:
         query = select(AlertOccurrence).where(UNCOUNTED).order_by(AlertOccurrence.id).limit(BATCH)
         return list(await self._session.scalars(query))
 
-    async def open(self, fingerprints: Sequence[str] | None = None) -> list[Alert]:
-        """The alerts that are not over: of these fingerprints, or all."""
-        query = select(Alert).where(OPEN_ALERT).order_by(Alert.id)
-        if fingerprints is not None:
-            query = query.where(Alert.fingerprint.in_(fingerprints))
-        return list(await self._session.scalars(query))
+    async def open(self) -> list[Alert]:
+        """The alerts that are not over."""
+        return list(await self._session.scalars(select(Alert).where(OPEN_ALERT).order_by(Alert.id)))
 
     async def begin(self, first: AlertOccurrence) -> Alert:
         """An alert that begins with this occurrence, which it does not count yet."""
@@ -115,6 +112,12 @@ class AlertRepository:
             query.where(UNSENT_POST, AlertPost.due_at <= now).order_by(AlertPost.id).limit(BATCH)
         )
         return [(row[0], row[1]) for row in rows]
+
+    async def refused(self) -> tuple[int, str | None]:
+        """How many posts wait to be told again, and why one of them does."""
+        query = select(func.count(), func.max(AlertPost.error)).where(UNSENT_POST, AlertPost.attempts > 0)
+        count, error = (await self._session.execute(query)).one()
+        return count, error
 
     async def settle(self, post_id: int, **values: Any) -> None:
         """What became of a post."""

@@ -1,12 +1,11 @@
 """`recado doctor`: whether the team hears of what goes wrong."""
 
 import httpx
-from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from recado.alerts.channels import make_channels, problems_of, wishes_of
+from recado.alerts.repository import AlertRepository
 from recado.db.engine import Database
-from recado.db.models import UNSENT_POST, AlertPost
 from recado.entrypoints.finding import Finding
 from recado.settings import Settings
 
@@ -44,10 +43,9 @@ async def _discord(url: str, timeout: float) -> Finding:
 
 
 async def _unsent(database: Database) -> list[Finding]:
-    query = select(func.count(), func.max(AlertPost.error)).where(UNSENT_POST, AlertPost.attempts > 0)
     try:
         async with database.read() as session:
-            count, error = (await session.execute(query)).one()
+            count, error = await AlertRepository(session).refused()
     except (SQLAlchemyError, OSError):
         return []  # the database's own finding says so
     return [Finding(PART, False, f"{count} wait to be told again: {error}")] if count else []

@@ -144,16 +144,6 @@ class StaffLinks:
             await self._session.merge(SendLimit(key=slot, until=self._clock.now() + LASTS))
             await self._session.flush()
 
-    async def is_told(self, contact: Contact) -> bool:
-        """Whether the team knows already that this person tries too often; from now on it does."""
-        key, now = f"{self._key(contact)}:told", self._clock.now()
-        told = await self._session.get(SendLimit, key)
-        if told is not None and told.until > now:
-            return True
-        await self._session.merge(SendLimit(key=key, until=now + LASTS))
-        await self._session.flush()
-        return False
-
     async def links(self, user_id: int | None = None) -> Sequence[tuple[StaffLink, MerchantUser]]:
         """The linked accounts, of one member or of all, each with its member. Raises MerchantUserNotFound."""
         query = (

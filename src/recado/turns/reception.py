@@ -98,7 +98,7 @@ class Reception:
             await self._corrections.delete(received)
             return Decision("deletion")
         if written is not None and (opens_window(inbound.kind) or inbound.kind == EDIT):
-            return await self._link(received.contact, written.code)
+            return await self._link(received, written.code)
         at, late = _written_at(received, inbound), self._is_old(inbound)
         if (decision := await self._opt_outs.decide(received.contact, inbound, at, late=late)) is not None:
             return decision
@@ -108,15 +108,17 @@ class Reception:
             return Decision("late", await self._apology(received.conversation))
         return None
 
-    async def _link(self, contact: Contact, code: str) -> Decision:
+    async def _link(self, received: Received, code: str) -> Decision:
+        contact = received.contact
         context = {"merchant_id": self._account.merchant_id, "contact_id": contact.id}
         if not await self._links.may_try(contact):
-            if not await self._links.is_told(contact):
-                reason = (
-                    "somebody has written one wrong code after the other to be taken for a member of the staff; they "
-                    "are not answered for 15 minutes. Make a new code if it was one of yours"
-                )
-                raise_within(self._session, [Alarm("security_wrong_codes", reason, context)], self._clock.now())
+            reason = (
+                "somebody has written one wrong code after the other to be taken for a member of the staff; they are "
+                "not answered for 15 minutes. Make a new code if it was one of yours"
+            )
+            where = {"conversation_id": received.conversation.id, "message_id": received.message.id}
+            alarm = Alarm("security_wrong_codes", reason, {**context, **where}, key=str(contact.id))
+            raise_within(self._session, [alarm], self._clock.now())
             return Decision("link")
         member = await self._links.redeem(code, contact)
         if member is None:
